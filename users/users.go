@@ -1,0 +1,39 @@
+// Package users says what an account is and how its password is checked.
+//
+// It promises that a password is never kept, that a foreign hash (bcrypt, scrypt,
+// pbkdf2, argon2) verifies and is reported as outdated, that checking an unknown
+// user costs what checking a wrong password costs, and that hashing never takes
+// more than its share of the machine: beyond its queue it answers ErrBusy.
+//
+// Storage keeps accounts; server/oauth and the command line check passwords.
+// It never reads a database, a request or the environment.
+package users
+
+import (
+	"errors"
+	"time"
+)
+
+// Errors that stores and password checks answer.
+var (
+	ErrNotFound = errors.New("user not found")
+	ErrExists   = errors.New("user already exists")
+	// ErrBusy: more passwords wait to be hashed than the queue holds. Try again later.
+	ErrBusy = errors.New("password hashing is busy")
+	// ErrInvalid is wrapped by every fault of a name, address or password.
+	ErrInvalid = errors.New("invalid user")
+	// ErrUnknownHash: the stored hash is of no kind that is supported.
+	ErrUnknownHash = errors.New("unknown password hash")
+)
+
+// User is one account.
+type User struct {
+	ID           string // the subject of tokens: random, never reused
+	Name         string // as the administrator wrote it, trimmed
+	Email        string // "" = none
+	PasswordHash string // PHC or modular crypt string; "" = can not sign in by password
+
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	DisabledAt time.Time // zero: enabled
+}
