@@ -1,0 +1,209 @@
+package keys
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// State is where a key stands. A key moves only forward through them.
+type State string
+
+// The states. All but Gone are published and verify; only Active signs.
+const (
+	Next    State = "next"    // made, published, waits for its turn
+	Active  State = "active"  // signs
+	Retired State = "retired" // superseded; what it signed still lives
+	Gone    State = "gone"    // nothing that it signed can live any more
+)
+
+// Publish is how long a key is published before it signs: longer than anybody may
+// keep the JWKS (its max-age is 5 s) plus the time until every replica has read it.
+const Publish = 8 * time.Second
+
+// Keep is how long a superseded key stays published: no token lives longer than a
+// day, and clocks differ.
+const Keep = 24*time.Hour + time.Minute
+
+// Set is an immutable snapshot of all keys. Every question names the moment.
+type Set struct {
+	keys    []*entry          // algorithm, then order of activation, then ordinal
+	headers map[string]header // every header that this server writes
+}
+
+// entry is a key with all that can be known in advance.
+type entry struct {
+	Key
+	signer *Signer
+	jwk    string
+	// from is when it begins to sign, until is its successor's from; zero: unknown.
+	from, until time.Time
+	first       bool
+}
+
+type header struct {
+	entry *entry
+	typ   string
+}
+
+// NewSet checks the keys and prepares them. It answers ErrKey for a key that does
+// not fit its name, and when an id or an ordinal is there twice.
+func NewSet(list []Key) (*Set, error) {
+	s := &Set{headers: make(map[string]header)}
+	for _, k := range list {
+		e, err := newEntry(k)
+		if err != nil {
+			return nil, fmt.Errorf("signing key %s: %w", k.ID, err)
+		}
+		s.keys = append(s.keys, e)
+	}
+	slices.SortStableFunc(s.keys, compare)
+	for i, e := range s.keys {
+		for _, other := range s.keys[:i] {
+			if other.ID == e.ID || other.Algorithm == e.Algorithm && other.Ordinal == e.Ordinal {
+				return nil, fmt.Errorf("signing key %s: %w: it is there twice", e.ID, ErrKey)
+			}
+		}
+		e.first = i == 0 || s.keys[i-1].Algorithm != e.Algorithm
+		if !e.first {
+			s.keys[i-1].until = e.from
+		}
+		for typ, text := range e.signer.headers {
+			s.headers[text] = header{entry: e, typ: typ}
+		}
+	}
+	return s, nil
+}
+
+func newEntry(k Key) (*entry, error) {
+	if err := k.check(); err != nil {
+		return nil, err
+	}
+	m, err := members(k.Private.Public())
+	if err != nil {
+		return nil, err
+	}
+	return &entry{Key: k, from: k.ActivateAt, signer: newSigner(k), jwk: jwk(k, m)}, nil
+}
+
+func compare(a, b *entry) int {
+	switch {
+	case a.Algorithm != b.Algorithm:
+		return slices.Index(Algorithms(), a.Algorithm) - slices.Index(Algorithms(), b.Algorithm)
+	case a.from.IsZero() != b.from.IsZero():
+		if a.from.IsZero() {
+			return 1
+		}
+		return -1
+	case !a.from.Equal(b.from):
+		return a.from.Compare(b.from)
+	}
+	return int(a.Ordinal - b.Ordinal)
+}
+
+func (e *entry) state(now time.Time) State {
+	switch {
+	case e.from.IsZero():
+		return Next
+	// The first key signs since ever: nobody knows an older one, and a replica whose
+	// clock is behind the one that made the keys must not stand there without.
+	case !e.first && e.from.After(now):
+		return Next
+	case e.until.IsZero() || e.until.After(now):
+		return Active
+	case e.until.Add(Keep).After(now):
+		return Retired
+	}
+	return Gone
+}
+
+// Active gives the signer of that moment, or ErrNoKey.
+func (s *Set) Active(algorithm string, now time.Time) (*Signer, error) {
+	for _, e := range s.keys {
+		if e.Algorithm == algorithm && e.state(now) == Active {
+			return e.signer, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: none is active for %q", ErrNoKey, algorithm)
+}
+
+// State says where a key stands. A key that is not in the set is Gone.
+func (s *Set) State(id string, now time.Time) State {
+	for _, e := range s.keys {
+		if e.ID == id {
+			return e.state(now)
+		}
+	}
+	return Gone
+}
+
+// List copies the keys, by algorithm and in the order in which they sign.
+func (s *Set) List() []Key {
+	out := make([]Key, len(s.keys))
+	for i, e := range s.keys {
+		out[i] = e.Key
+	}
+	return out
+}
+
+// Bootstrap makes the first keys: for every algorithm one that signs at once, and
+// the next one, so that the first rotation finds it published already.
+func Bootstrap(rand io.Reader, now time.Time) ([]Key, error) {
+	var out []Key
+	for _, algorithm := range Algorithms() {
+		for ordinal := int64(1); ordinal <= 2; ordinal++ {
+			k, err := Generate(rand, algorithm, ordinal, now)
+			if err != nil {
+				return nil, err
+			}
+			if ordinal == 1 {
+				k.ActivateAt = now
+			}
+			out = append(out, k)
+		}
+	}
+	return out, nil
+}
+
+// Plan is what one rotation writes: the key named Activate signs from At on, and
+// New takes its place as the next one. Storage writes both only while no key with
+// New's ordinal exists, so two rotations at once are one.
+type Plan struct {
+	Activate string
+	At       time.Time
+	New      Key
+}
+
+// PlanRotation plans the next rotation of an algorithm. At lies in the future while
+// the next key has not been published long enough, and never before a rotation
+// that is planned already. It answers ErrNoKey when there is no next key.
+func (s *Set) PlanRotation(rand io.Reader, algorithm string, now time.Time) (Plan, error) {
+	var next *entry
+	at, last := now, int64(0)
+	for _, e := range s.keys {
+		if e.Algorithm != algorithm {
+			continue
+		}
+		last = max(last, e.Ordinal)
+		at = latest(at, e.from)
+		if e.from.IsZero() && next == nil {
+			next = e
+		}
+	}
+	if next == nil {
+		return Plan{}, fmt.Errorf("%w: none waits to be next for %q", ErrNoKey, algorithm)
+	}
+	k, err := Generate(rand, algorithm, last+1, now)
+	if err != nil {
+		return Plan{}, err
+	}
+	return Plan{Activate: next.ID, At: latest(at, next.CreatedAt.Add(Publish)), New: k}, nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
