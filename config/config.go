@@ -1,0 +1,80 @@
+// Package config is every setting of Grantor in one struct.
+//
+// A field of Config carries all there is to say about a setting: key, default,
+// check, flag and the sentence that explains it. Load, the checks, the
+// completion of names, `grantor config show` and docs/config.md are made from
+// those tags, so a new setting is one new field.
+//
+// Load reads defaults, then the YAML file, then GRANTOR_… variables, then flags,
+// and reports every fault at once, each with what to do about it. Whatever it
+// accepts needs no second look elsewhere.
+//
+// cmd/grantor calls it; server and storage receive the resolved values. It never
+// reads the environment or a file by itself: both are handed to it.
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// Config is the settings of one program run.
+//
+// Tags: key is the name in the file, and GRANTOR_<KEY> the variable; doc the
+// sentence of the manual; check a range "a..b", a choice "a|b", or a named rule
+// of check.go; flag the command line flag, where there is one.
+type Config struct {
+	Database Database `key:"database" default:"sqlite:grantor.db" check:"database" flag:"database" doc:"Where everything is kept: sqlite:PATH for one file, or a postgres:// URL (PostgreSQL 15 or later)."`
+	Issuer   string   `key:"issuer" default:"" check:"issuer" flag:"issuer" doc:"The public URL of this server, exactly as clients are told it. https, or http on loopback; no query, fragment or trailing slash. Empty: http:// and the loopback address that is listened on."`
+	Address  string   `key:"address" default:"127.0.0.1:8080" check:"address" flag:"address" doc:"HOST:PORT to listen on. Port 0 takes a free one. Beyond loopback an issuer must be set."`
+	Secrets  Secret   `key:"secrets" default:"" check:"" doc:"Server secrets, separated by blanks, lines or commas: tokens are made with the first, all are read, so a new one goes first and an old one stays until its tokens have ended. At least 32 characters each. The same on every replica. Empty: one is generated at the first start into a file of mode 0600, beside the SQLite file or at ./grantor.secrets."`
+
+	AccessTokenLifetime  time.Duration `key:"access_token_lifetime" default:"10m" check:"1s..24h" doc:"How long an access token works, for clients that set nothing else."`
+	RefreshTokenLifetime time.Duration `key:"refresh_token_lifetime" default:"336h" check:"1s..87600h" doc:"How long a session lives without renewal, for clients that set nothing else. Every renewal starts it again."`
+	SessionLifetime      time.Duration `key:"session_lifetime" default:"2160h" check:"1s..87600h" doc:"How long a session lives at most, for clients that set nothing else. Nothing moves it."`
+	RetryWindow          time.Duration `key:"retry_window" default:"10s" check:"0s..60s" doc:"How long the previous refresh token still gets the same answer, so that a lost answer or two racing tabs do not end a session. Later its use counts as theft and ends the session."`
+
+	LogFormat string `key:"log_format" default:"text" check:"json|text" doc:"Shape of the log on standard error: text or json."`
+	LogLevel  string `key:"log_level" default:"info" check:"debug|info|warn|error" doc:"The least important line that is logged: debug, info, warn or error. No level logs a secret."`
+
+	DatabaseTimeout     time.Duration `key:"database_timeout" default:"1500ms" check:"100ms..10s" doc:"Deadline of every statement. Beyond it a request is answered with 503."`
+	DatabaseConnections int           `key:"database_connections" default:"16" check:"1..1000" doc:"Most PostgreSQL connections that one replica opens."`
+	UnsafeDatabase      []string      `key:"unsafe_database" default:"" check:"fsync|synchronous_commit|full_page_writes" doc:"PostgreSQL settings that may be off although a power loss can then bring revoked tokens back: fsync, synchronous_commit, full_page_writes. Without their names here such a database is refused."`
+
+	DrainTimeout         time.Duration `key:"drain_timeout" default:"10s" check:"0s..10m" doc:"How long a stop waits for requests in flight. In the first tenth of it /readyz already says no while requests are still taken, so that a load balancer notices."`
+	HousekeepingInterval time.Duration `key:"housekeeping_interval" default:"1m" check:"1s..1h" doc:"How often ended sessions are looked for and deleted in small batches. One replica at a time does it."`
+
+	PasswordMemory      int `key:"password_memory" default:"19456" check:"64..4194304" doc:"Memory of one argon2id hash, in KiB."`
+	PasswordTime        int `key:"password_time" default:"2" check:"1..64" doc:"Passes of one argon2id hash."`
+	PasswordThreads     int `key:"password_threads" default:"1" check:"1..64" doc:"Threads of one argon2id hash."`
+	PasswordConcurrency int `key:"password_concurrency" default:"0" check:"0..1024" doc:"How many passwords are hashed at once. 0: as many as there are cores."`
+	PasswordQueue       int `key:"password_queue" default:"0" check:"0..100000" doc:"How many sign-ins may wait to be hashed before the next is answered with 503. 0: 16 for each that is hashed at once."`
+
+	origin map[string]string // where each key was set last; absent: its default
+}
+
+// Default is what holds when nothing is set.
+func Default() Config {
+	var c Config
+	for _, f := range fields(&c) {
+		// A default that does not decode is a mistake in a tag above; a test looks at each.
+		_, _ = f.decode(f.fallback)
+	}
+	return c
+}
+
+// Warnings names every accepted value that can cost safety, a line each.
+func (c Config) Warnings() []string {
+	var list []string
+	for _, name := range c.UnsafeDatabase {
+		list = append(list, fmt.Sprintf("unsafe_database accepts %s=off: after a power loss revoked sessions and spent tokens can work again", name))
+	}
+	if c.PasswordMemory*c.PasswordTime < safePasswordWork {
+		list = append(list, fmt.Sprintf("password_memory %d with password_time %d is weaker than 19456 with 2: stolen password hashes are cheaper to guess", c.PasswordMemory, c.PasswordTime))
+	}
+	return list
+}
+
+// safePasswordWork is the OWASP minimum of argon2id, as memory in KiB times passes;
+// its other rows (12 MiB and 3, 9 MiB and 4, 7 MiB and 5) are about as much.
+const safePasswordWork = 7168 * 5

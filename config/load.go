@@ -1,0 +1,305 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+const (
+	prefix = "GRANTOR_"
+	// FileVariable names the settings file where no --config flag does.
+	FileVariable = prefix + "CONFIG"
+	// testPrefix is read by the project's own tests only.
+	testPrefix = prefix + "TEST_"
+	// maxFile bounds a settings file and a file that holds one value.
+	maxFile = 1 << 20
+	// noDelimiter: keys are flat. It can not occur in a key, so that a dotted key of a file stays one unknown key.
+	noDelimiter = "\x00"
+)
+
+// Sources is all that Load may look at.
+type Sources struct {
+	File     string // the settings file; "" = the one that GRANTOR_CONFIG names, or none
+	ReadFile func(path string) ([]byte, error)
+	Environ  []string       // NAME=value
+	Flags    *pflag.FlagSet // made by AddFlags; nil = none
+	Serving  bool           // the settings must be enough to serve, not only to reach the database
+}
+
+// AddFlags declares the flags of the named settings.
+func AddFlags(flags *pflag.FlagSet, keys ...string) {
+	var c Config
+	for _, f := range fields(&c) {
+		if !slices.Contains(keys, f.key) {
+			continue
+		}
+		usage, _, _ := strings.Cut(f.doc, ". ")
+		usage = strings.TrimSuffix(usage, ".")
+		if f.fallback != "" {
+			usage += " (default " + f.fallback + ")"
+		}
+		flags.String(f.flag, "", usage)
+	}
+}
+
+// Load resolves the settings. The error, if any, is Faults: all of them at once.
+// The Config is then what could be read, fit only for being shown.
+func Load(s Sources) (Config, error) {
+	l := loader{Sources: s, merged: koanf.New(noDelimiter), config: Config{origin: map[string]string{}}}
+	l.readDefaults()
+	l.readFile()
+	l.readEnviron()
+	l.readFlags()
+	l.decode()
+	if len(l.faults) > 0 {
+		return l.config, l.faults
+	}
+	return l.config, nil
+}
+
+type loader struct {
+	Sources
+	merged *koanf.Koanf
+	config Config
+	faults Faults
+}
+
+func (l *loader) fault(setting, origin, problem, hint string) {
+	l.faults = append(l.faults, Fault{Setting: setting, Origin: origin, Problem: problem, Hint: hint})
+}
+
+// merge lays one source over those before it.
+func (l *loader) merge(source string, p koanf.Provider, name func(key string) string) {
+	layer := koanf.New(noDelimiter)
+	if err := layer.Load(p, nil); err != nil {
+		l.fault(source, "", "can not be read: "+err.Error(), "please report this")
+		return
+	}
+	for key := range layer.Raw() {
+		l.config.origin[key] = name(key)
+	}
+	if err := l.merged.Merge(layer); err != nil {
+		l.fault(source, "", "can not be merged: "+err.Error(), "please report this")
+	}
+}
+
+func (l *loader) readDefaults() {
+	values := map[string]any{}
+	for _, f := range fields(&l.config) {
+		values[f.key] = f.fallback
+	}
+	l.merge("defaults", confmap.Provider(values, noDelimiter), func(string) string { return "" })
+	clear(l.config.origin)
+}
+
+func (l *loader) readFile() {
+	if l.File == "" {
+		l.File = l.variable(FileVariable)
+	}
+	if l.File == "" {
+		return
+	}
+	data, problem, todo := l.read(l.File)
+	if problem != "" {
+		l.fault(l.File, "", problem, todo)
+		return
+	}
+	values, err := yaml.Parser().Unmarshal(data)
+	if err != nil {
+		l.fault(l.File, "", "is not a settings file: "+yamlProblem(err), "write one `key: value` to a line; `grantor config docs` lists the keys")
+		return
+	}
+	known := l.keys()
+	for _, key := range sorted(values) {
+		if slices.Contains(known, key) {
+			continue
+		}
+		l.fault(fmt.Sprintf("%q", key), l.File, "is not a setting", hintNear(suggest(key, known)))
+		delete(values, key)
+	}
+	l.merge(l.File, confmap.Provider(values, noDelimiter), func(string) string { return l.File })
+}
+
+func (l *loader) readEnviron() {
+	known := l.keys()
+	from := map[string]string{}
+	provider := env.Provider(noDelimiter, env.Opt{
+		Prefix:      prefix,
+		EnvironFunc: func() []string { return l.Environ },
+		TransformFunc: func(name, value string) (string, any) {
+			key := strings.ToLower(strings.TrimPrefix(name, prefix))
+			plain, isFile := strings.CutSuffix(key, "_file")
+			switch {
+			case name == FileVariable, strings.HasPrefix(name, testPrefix), serviceLink(name, value):
+				return "", nil
+			case slices.Contains(known, key):
+				isFile = false
+			case isFile && slices.Contains(known, plain):
+				key = plain
+			default:
+				near := suggest(key, known)
+				if near != "" {
+					near = prefix + strings.ToUpper(near)
+				}
+				l.fault(name, "", "is not a setting", hintNear(near))
+				return "", nil
+			}
+			if other, both := from[key]; both && other != name {
+				l.fault(name, "", "and "+other+" are both set", "unset one of them")
+				return "", nil
+			}
+			from[key] = name
+			if value == "" {
+				// An empty variable is mostly one that a deployment forgot to fill. Taking
+				// it for "not set" would, for one, give each replica secrets of its own.
+				l.fault(name, "", "is set but empty", "give it a value, or unset it")
+				return "", nil
+			}
+			if !isFile {
+				return key, value
+			}
+			data, problem, todo := l.read(value)
+			if problem != "" {
+				l.fault(value, name, problem, todo)
+				return "", nil
+			}
+			return key, strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+		},
+	})
+	l.merge("environment", provider, func(key string) string { return from[key] })
+}
+
+func (l *loader) readFlags() {
+	if l.Flags == nil {
+		return
+	}
+	keys := map[string]string{}
+	for _, f := range fields(&l.config) {
+		if f.flag != "" {
+			keys[f.flag] = f.key
+		}
+	}
+	provider := posflag.ProviderWithFlag(l.Flags, noDelimiter, nil, func(f *pflag.Flag) (string, any) {
+		return keys[f.Name], posflag.FlagVal(l.Flags, f)
+	})
+	l.merge("flags", provider, func(key string) string {
+		for flag, k := range keys {
+			if k == key {
+				return "--" + flag
+			}
+		}
+		return ""
+	})
+}
+
+func (l *loader) decode() {
+	good := map[string]bool{}
+	for _, f := range fields(&l.config) {
+		origin := l.config.origin[f.key]
+		if problem, todo := f.decode(l.merged.Get(f.key)); problem != "" {
+			l.fault(f.key, origin, problem, todo)
+			continue
+		}
+		problem, todo := f.verify()
+		if problem != "" {
+			l.fault(f.key, origin, f.quote()+" "+problem, todo)
+			continue
+		}
+		good[f.key] = true
+	}
+	l.relate(good)
+}
+
+// relate checks settings against each other, where each is good by itself.
+func (l *loader) relate(good map[string]bool) {
+	c := l.config
+	if l.Serving && good["issuer"] && good["address"] && c.Issuer == "" && !loopbackAddress(c.Address) {
+		l.fault("issuer", "", "is not set, and address "+fmt.Sprintf("%q", c.Address)+" is not on loopback", "set issuer (GRANTOR_ISSUER, --issuer) to the https URL that clients use")
+	}
+	if good["refresh_token_lifetime"] && good["session_lifetime"] && c.RefreshTokenLifetime > c.SessionLifetime {
+		l.fault("refresh_token_lifetime", c.origin["refresh_token_lifetime"],
+			shortDuration(c.RefreshTokenLifetime)+" is longer than session_lifetime "+shortDuration(c.SessionLifetime), "make session_lifetime at least as long")
+	}
+	if good["password_memory"] && good["password_threads"] && c.PasswordMemory < 8*c.PasswordThreads {
+		l.fault("password_memory", c.origin["password_memory"],
+			fmt.Sprintf("%d is less than argon2id needs for %d threads", c.PasswordMemory, c.PasswordThreads), fmt.Sprintf("set it to %d or more", 8*c.PasswordThreads))
+	}
+}
+
+func (l *loader) read(path string) (data []byte, problem, todo string) {
+	data, err := l.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, "does not exist", "check the path"
+	case errors.Is(err, fs.ErrPermission):
+		return nil, "may not be read", "let the user that runs grantor read it"
+	case err != nil:
+		return nil, "can not be read: " + oneLine(err), "check the path"
+	case len(data) > maxFile:
+		return nil, "is larger than 1 MiB", "check the path"
+	}
+	return data, "", ""
+}
+
+func (l *loader) variable(name string) string {
+	value := ""
+	for _, pair := range l.Environ {
+		if v, ok := strings.CutPrefix(pair, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+func (l *loader) keys() []string {
+	var list []string
+	for _, f := range fields(&l.config) {
+		list = append(list, f.key)
+	}
+	return list
+}
+
+// Kubernetes gives every pod variables for every service of its namespace. With a
+// service called grantor, or grantor-db, they begin with our prefix and mean nothing to us.
+var serviceVariable = regexp.MustCompile(`_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)
+
+func serviceLink(name, value string) bool {
+	return serviceVariable.MatchString(name) || strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")
+}
+
+func hintNear(near string) string {
+	if near == "" {
+		return "`grantor config docs` lists all settings"
+	}
+	return "did you mean " + near + "?"
+}
+
+// yamlProblem drops what the parser quotes from the file, which may be a secret.
+func yamlProblem(err error) string {
+	if strings.Contains(err.Error(), "cannot unmarshal") {
+		return "it is not a list of keys and values"
+	}
+	return oneLine(err)
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+func sorted(values map[string]any) []string {
+	var list []string
+	for key := range values {
+		list = append(list, key)
+	}
+	slices.Sort(list)
+	return list
+}
