@@ -125,7 +125,7 @@ func (s *Signer) verify(signed, tail string) bool {
 	var buffer [rsaBits / 8]byte
 	size := s.signatureLen()
 	// A dot in the tail would be a fourth segment; it is no base64 and fails here.
-	if size > len(buffer) || len(tail) != strict.EncodedLen(size) {
+	if len(tail) != strict.EncodedLen(size) {
 		return false
 	}
 	var text [(rsaBits/8*8 + 5) / 6]byte
@@ -136,8 +136,8 @@ func (s *Signer) verify(signed, tail string) bool {
 	digest := sha256.Sum256([]byte(signed))
 	switch public := s.key.Private.Public().(type) {
 	case *ecdsa.PublicKey:
-		der, err := toDER((*[2 * es256Half]byte)(buffer[:]))
-		return err == nil && ecdsa.VerifyASN1(public, digest[:], der)
+		var der [derMax]byte
+		return ecdsa.VerifyASN1(public, digest[:], toDER(&der, (*[2 * es256Half]byte)(buffer[:])))
 	case *rsa.PublicKey:
 		return rsa.VerifyPKCS1v15(public, crypto.SHA256, digest[:], buffer[:n]) == nil
 	}
@@ -160,20 +160,23 @@ func fromDER(raw *[2 * es256Half]byte, der []byte) bool {
 	return true
 }
 
-func toDER(raw *[2 * es256Half]byte) ([]byte, error) {
-	var b cryptobyte.Builder
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		for _, half := range [][]byte{raw[:es256Half], raw[es256Half:]} {
-			b.AddASN1(asn1.INTEGER, func(b *cryptobyte.Builder) {
-				for len(half) > 1 && half[0] == 0 {
-					half = half[1:]
-				}
-				if half[0]&0x80 != 0 {
-					b.AddUint8(0)
-				}
-				b.AddBytes(half)
-			})
+// derMax: a sequence of two integers, each with a sign byte. All lengths are below
+// 128, so each takes one byte.
+const derMax = 2 + 2*(2+1+es256Half)
+
+func toDER(out *[derMax]byte, raw *[2 * es256Half]byte) []byte {
+	der := append(out[:0], 0x30, 0)
+	for _, half := range [2][]byte{raw[:es256Half], raw[es256Half:]} {
+		for len(half) > 1 && half[0] == 0 {
+			half = half[1:]
 		}
-	})
-	return b.Bytes()
+		if half[0] < 0x80 {
+			der = append(der, 0x02, byte(len(half)))
+		} else {
+			der = append(der, 0x02, byte(len(half)+1), 0)
+		}
+		der = append(der, half...)
+	}
+	der[1] = byte(len(der) - 2)
+	return der
 }

@@ -101,7 +101,7 @@ func (k Key) check() error {
 			return fmt.Errorf("%w: %s needs another kind of key", ErrKey, k.Algorithm)
 		}
 	case *rsa.PublicKey:
-		if k.Algorithm != RS256 || public.N.BitLen() < rsaBits {
+		if k.Algorithm != RS256 || public.N.BitLen() != rsaBits {
 			return fmt.Errorf("%w: %s needs another kind of key", ErrKey, k.Algorithm)
 		}
 	}
