@@ -63,6 +63,9 @@ func Default() Config {
 	return c
 }
 
+// Origin says where a setting came from: a file, a variable, a flag; "" is its default.
+func (c Config) Origin(key string) string { return c.origin[key] }
+
 // Warnings names every accepted value that can cost safety, a line each.
 func (c Config) Warnings() []string {
 	var list []string

@@ -306,14 +306,16 @@ func TestSecretsNeverPrint(t *testing.T) {
 		text, err := c.Secrets.MarshalText()
 		require.NoError(t, err)
 		seen.Write(text)
-		fmt.Fprintf(&seen, "%v %+v %#v %s %q %x", c, c, c, c.Secrets, c.Secrets, c.Secrets)
-		fmt.Fprintf(&seen, "%s %v %q %#v", c.Database, c.Database, c.Database, c.Database)
+		fmt.Fprintf(&seen, "%v %+v %#v", c, c, c)
+		fmt.Fprintf(&seen, "%s %v %q %#v %X %x", c.Secrets, c.Secrets, c.Secrets, c.Secrets, c.Secrets, c.Secrets)
+		fmt.Fprintf(&seen, "%s %v %q %#v %X %x", c.Database, c.Database, c.Database, c.Database, c.Database, c.Database)
 		slog.New(slog.NewJSONHandler(&seen, nil)).Info("start", "config", c, "secrets", c.Secrets, "database", c.Database)
 		slog.New(slog.NewTextHandler(&seen, nil)).Info("start", "config", c, "secrets", c.Secrets, "database", c.Database)
 
 		require.NotContains(t, seen.String(), secret)
 		require.NotContains(t, seen.String(), fmt.Sprintf("%x", secret))
 		require.NotContains(t, seen.String(), password)
+		require.NotContains(t, seen.String(), fmt.Sprintf("%x", password))
 		require.Contains(t, seen.String(), "***")
 		require.Contains(t, seen.String(), "db")
 	}

@@ -4,24 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 )
 
 const (
-	prefix = "GRANTOR_"
-	// FileVariable names the settings file where no --config flag does.
-	FileVariable = prefix + "CONFIG"
-	// testPrefix is read by the project's own tests only.
-	testPrefix = prefix + "TEST_"
 	// maxFile bounds a settings file and a file that holds one value.
 	maxFile = 1 << 20
 	// noDelimiter: keys are flat. It can not occur in a key, so that a dotted key of a file stays one unknown key.
@@ -131,55 +124,6 @@ func (l *loader) readFile() {
 	l.merge(l.File, confmap.Provider(values, noDelimiter), func(string) string { return l.File })
 }
 
-func (l *loader) readEnviron() {
-	known := l.keys()
-	from := map[string]string{}
-	provider := env.Provider(noDelimiter, env.Opt{
-		Prefix:      prefix,
-		EnvironFunc: func() []string { return l.Environ },
-		TransformFunc: func(name, value string) (string, any) {
-			key := strings.ToLower(strings.TrimPrefix(name, prefix))
-			plain, isFile := strings.CutSuffix(key, "_file")
-			switch {
-			case name == FileVariable, strings.HasPrefix(name, testPrefix), serviceLink(name, value):
-				return "", nil
-			case slices.Contains(known, key):
-				isFile = false
-			case isFile && slices.Contains(known, plain):
-				key = plain
-			default:
-				near := suggest(key, known)
-				if near != "" {
-					near = prefix + strings.ToUpper(near)
-				}
-				l.fault(name, "", "is not a setting", hintNear(near))
-				return "", nil
-			}
-			if other, both := from[key]; both && other != name {
-				l.fault(name, "", "and "+other+" are both set", "unset one of them")
-				return "", nil
-			}
-			from[key] = name
-			if value == "" {
-				// An empty variable is mostly one that a deployment forgot to fill. Taking
-				// it for "not set" would, for one, give each replica secrets of its own.
-				l.fault(name, "", "is set but empty", "give it a value, or unset it")
-				return "", nil
-			}
-			if !isFile {
-				return key, value
-			}
-			data, problem, todo := l.read(value)
-			if problem != "" {
-				l.fault(value, name, problem, todo)
-				return "", nil
-			}
-			return key, strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
-		},
-	})
-	l.merge("environment", provider, func(key string) string { return from[key] })
-}
-
 func (l *loader) readFlags() {
 	if l.Flags == nil {
 		return
@@ -252,30 +196,12 @@ func (l *loader) read(path string) (data []byte, problem, todo string) {
 	return data, "", ""
 }
 
-func (l *loader) variable(name string) string {
-	value := ""
-	for _, pair := range l.Environ {
-		if v, ok := strings.CutPrefix(pair, name+"="); ok {
-			value = v
-		}
-	}
-	return value
-}
-
 func (l *loader) keys() []string {
 	var list []string
 	for _, f := range fields(&l.config) {
 		list = append(list, f.key)
 	}
 	return list
-}
-
-// Kubernetes gives every pod variables for every service of its namespace. With a
-// service called grantor, or grantor-db, they begin with our prefix and mean nothing to us.
-var serviceVariable = regexp.MustCompile(`_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)
-
-func serviceLink(name, value string) bool {
-	return serviceVariable.MatchString(name) || strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")
 }
 
 func hintNear(near string) string {

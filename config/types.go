@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"regexp"
@@ -23,8 +24,8 @@ func (s Secret) String() string {
 	return masked
 }
 
-// GoString keeps %#v from printing it.
-func (s Secret) GoString() string { return s.String() }
+// Format keeps every verb from printing it: %x and %d do not ask String.
+func (s Secret) Format(f fmt.State, verb rune) { fmt.Fprintf(f, fmt.FormatString(f, verb), s.String()) }
 
 // LogValue keeps slog from printing it.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
@@ -70,8 +71,10 @@ func (d Database) String() string {
 	return queryPassword.ReplaceAllString(text, "${1}"+masked)
 }
 
-// GoString keeps %#v from printing the password.
-func (d Database) GoString() string { return d.String() }
+// Format keeps every verb from printing the password.
+func (d Database) Format(f fmt.State, verb rune) {
+	fmt.Fprintf(f, fmt.FormatString(f, verb), d.String())
+}
 
 // LogValue keeps slog from printing the password.
 func (d Database) LogValue() slog.Value { return slog.StringValue(d.String()) }
