@@ -1,0 +1,4 @@
+package storagetest
+
+// Count is for this package's own test.
+var Count = count
