@@ -1,0 +1,54 @@
+// Command grantor is the whole program: the server, and the tools for whoever runs it.
+//
+// Each noun has one file: serve.go, migrate.go, client.go, user.go, session.go,
+// key.go, config.go, version.go. A verb reads its flags and standard input, checks
+// what can be checked without the database, calls the packages, prints. Rules live
+// in those packages; here is only how they are asked for and how they are told.
+//
+// What a person sees follows three rules: an answer goes to standard output, in
+// words or, with --json, as JSON; a failure is one line "grantor: …" on standard
+// error and one line "hint: …" where there is a next step (errors.go); and text that
+// somebody else chose never reaches a terminal with its control characters (print.go).
+//
+// This is the only package that touches the clock, the random source, the
+// environment and the signals of the process.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal ends ctx. From then on signals do again what they do by
+	// default, so that a second one ends the program at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], process{
+		environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		now: time.Now, rand: rand.Reader,
+	}))
+}
+
+// process is what the program sees of the world around it, so that a test can be that world.
+type process struct {
+	environ []string
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
+	now     func() time.Time
+	rand    io.Reader
+}
+
+// run is the program. It ends when the command is done, or soon after ctx is.
+func run(ctx context.Context, args []string, p process) int {
+	root := (&cli{process: p}).root()
+	// Not nil, which cobra takes for the arguments of the real process.
+	root.SetArgs(append([]string{}, args...))
+	return report(p.stderr, root.ExecuteContext(ctx))
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantorhq/grantor/config"
+	"github.com/grantorhq/grantor/server"
+	"github.com/grantorhq/grantor/storage"
+)
+
+func (c *cli) serveCommand() *cobra.Command {
+	var dev, migrate bool
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the server until it is told to stop", Args: arguments,
+		Long: `Run the server until it is told to stop.
+
+SIGTERM or Ctrl-C stops it gently: /readyz says no, what is in flight is answered,
+and it exits 0 within the setting drain_timeout. A second one stops it at once.`,
+	}
+	config.AddFlags(cmd.Flags(), "issuer", "address")
+	cmd.Flags().BoolVar(&dev, "dev", false, "Make a demo client and user and print lines to paste; loopback only")
+	cmd.Flags().BoolVar(&migrate, "migrate", false, "Bring a PostgreSQL schema up to date first (SQLite's always is)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := c.load(cmd, true)
+		if err != nil {
+			return err
+		}
+		if dev && !cfg.Loopback() {
+			return &usageError{message: "--dev gives its secrets away, so it serves on loopback only", hint: "leave out --dev, or the address and issuer beyond loopback"}
+		}
+		return c.serve(cmd.Context(), cfg, migrate, dev)
+	}
+	return cmd
+}
+
+func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (err error) {
+	log := newLog(c.stderr, cfg)
+	for _, warning := range cfg.Warnings() {
+		log.Warn(warning)
+	}
+	store, err := c.openServing(ctx, cfg, log, migrate)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+
+	secrets, err := c.serverSecrets(cfg, log)
+	if err != nil {
+		return err
+	}
+	passwords, err := c.passwords(cfg)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", cfg.Address)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", cfg.Address, err)
+	}
+	defer listener.Close()
+	if cfg.Issuer == "" {
+		cfg.Issuer = "http://" + listener.Addr().String()
+	}
+	handler, err := server.New(ctx, server.Deps{
+		Config: cfg, Store: store, Secrets: secrets, Passwords: passwords,
+		Now: c.now, Rand: c.rand, Log: log, Version: version(),
+	})
+	if err != nil {
+		return err
+	}
+	ready := readyLine(cfg, listener.Addr().String())
+	if dev {
+		demo, err := c.prepareDemo(ctx, desk{Store: store, config: cfg}, passwords)
+		if err != nil {
+			return err
+		}
+		ready += tourOf(cfg.Issuer, demo)
+	}
+	s := &service{
+		server: handler, listener: listener, log: log,
+		drain: cfg.DrainTimeout, notice: cfg.DrainTimeout / 10,
+		ready: func() { fmt.Fprint(c.stdout, ready) },
+	}
+	if dev {
+		s.notice = 0 // no load balancer is there to notice, only a person who waits
+	}
+	return s.run(ctx)
+}
+
+// openServing is stricter than what the verbs do: a server promises durability.
+func (c *cli) openServing(ctx context.Context, cfg config.Config, log *slog.Logger, migrate bool) (store *storage.Store, err error) {
+	store, err = storage.Open(ctx, storage.Options{
+		Database: string(cfg.Database), Timeout: cfg.DatabaseTimeout, Connections: cfg.DatabaseConnections,
+		UnsafeDatabase: cfg.UnsafeDatabase, Now: c.now, Rand: c.rand, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, store.Close())
+		}
+	}()
+	if migrate || store.Dialect() == sqlite {
+		report, err := store.Migrate(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if report.From != report.To {
+			log.Info("migrated the database", "from", report.From, "to", report.To)
+		}
+	}
+	if err := store.CheckSchema(ctx); errors.Is(err, storage.ErrSchemaOld) {
+		return nil, withHint(err, "grantor migrate up, or serve with --migrate")
+	} else if err != nil {
+		return nil, err
+	}
+	return store, store.CheckDatabase(ctx)
+}
+
+func readyLine(cfg config.Config, bound string) string {
+	database := "database " + cfg.Database.String()
+	if cfg.Issuer != "http://"+bound {
+		database = "listening on " + bound + ", " + database
+	}
+	return fmt.Sprintf("grantor is ready: %s (%s)\n", cfg.Issuer, oneLine(database))
+}
+
+func newLog(w io.Writer, cfg config.Config) *slog.Logger {
+	level := slog.LevelInfo
+	// The setting was checked: its words are those of slog.
+	_ = level.UnmarshalText([]byte(cfg.LogLevel))
+	options := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// service is one running server: the listener, the HTTP server and the background work.
+type service struct {
+	server   *server.Server
+	listener net.Listener
+	log      *slog.Logger
+	drain    time.Duration // for requests in flight
+	notice   time.Duration // the part of it in which /readyz says no and requests are still taken
+	ready    func()
+}
+
+// run serves until ctx ends, then stops gently. Work in flight does not see ctx end.
+func (s *service) run(ctx context.Context) error {
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	web := &http.Server{
+		Handler:           s.server.Handler(),
+		ReadHeaderTimeout: 15 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		BaseContext:       func(net.Listener) context.Context { return work },
+	}
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(s.listener) }()
+	worked := make(chan error, 1)
+	go func() { worked <- s.server.Run(work) }()
+	s.ready()
+
+	select {
+	case <-ctx.Done():
+		s.stop(web)
+		stopWork()
+		return quietly(<-worked)
+	case err := <-served:
+		stopWork()
+		return errors.Join(fmt.Errorf("serve: %w", err), quietly(<-worked))
+	case err := <-worked:
+		return errors.Join(errors.New("background work ended by itself"), err, web.Close())
+	}
+}
+
+// stop drains. It never fails: what is not done in time is cut off, and said.
+func (s *service) stop(web *http.Server) {
+	s.log.Info("stopping", "within", s.drain.String())
+	s.server.Drain()
+	limit, cancel := context.WithTimeout(context.Background(), s.drain)
+	defer cancel()
+	select {
+	case <-time.After(s.notice):
+	case <-limit.Done():
+	}
+	if err := web.Shutdown(limit); err != nil {
+		s.log.Warn("requests in flight were cut off", "drain_timeout", s.drain.String())
+		_ = web.Close()
+	}
+}
+
+// quietly drops the error of work that was told to stop and did.
+func quietly(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantorhq/grantor/users"
+)
+
+func (c *cli) userCommand() *cobra.Command {
+	return noun("user", "People who sign in",
+		c.userCreate(), c.userList(), c.userShow(), c.userSetPassword(),
+		c.userSwitch("disable", "Refuse the user and all tokens of the user until enabled again", desk.DisableUser),
+		c.userSwitch("enable", "Accept a disabled user again", desk.EnableUser),
+		c.userDelete(),
+	)
+}
+
+// shownUser is an account as programs see it. It has no room for a hash.
+type shownUser struct {
+	ID        string    `json:"id"` // the subject of tokens
+	Name      string    `json:"name"`
+	Email     string    `json:"email,omitempty"`
+	Password  string    `json:"password,omitempty"` // only right after it was made
+	Disabled  bool      `json:"disabled"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+func show(u users.User) shownUser {
+	return shownUser{
+		ID: u.ID, Name: u.Name, Email: u.Email, Disabled: !u.DisabledAt.IsZero(),
+		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC(),
+	}
+}
+
+func (c *cli) userCreate() *cobra.Command {
+	var email string
+	var passwordStdin, asJSON bool
+	cmd := &cobra.Command{Use: "create NAME", Short: "Make an account; without --password-stdin its password is made and printed once", Args: arguments}
+	cmd.Flags().StringVar(&email, "email", "", "E-mail address, which also signs in")
+	cmd.Flags().BoolVar(&passwordStdin, "password-stdin", false, "Read the password from standard input")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		user := users.User{Name: args[0], Email: email, CreatedAt: c.now(), UpdatedAt: c.now()}
+		if err := users.CheckName(user.Name); err != nil {
+			return err
+		}
+		if cmd.Flags().Changed("email") {
+			if err := users.CheckEmail(email); err != nil {
+				return err
+			}
+		}
+		password, err := c.password(passwordStdin)
+		if err != nil {
+			return err
+		}
+		if user.ID, err = users.NewID(c.rand); err != nil {
+			return err
+		}
+		return c.withStore(cmd, func(ctx context.Context, d desk) error {
+			if user.PasswordHash, err = c.hash(ctx, d, password.text); err != nil {
+				return err
+			}
+			if err := d.CreateUser(ctx, user); err != nil {
+				return fmt.Errorf("create user %q: %w", user.Name, err)
+			}
+			shown := show(user)
+			if password.made {
+				shown.Password = password.text
+			}
+			return c.printAccount(shown, asJSON)
+		})
+	}
+	return cmd
+}
+
+// password is one that was read, or one that was made and has to be told.
+type password struct {
+	text string
+	made bool
+}
+
+func (c *cli) password(stdin bool) (password, error) {
+	if !stdin {
+		text, err := newPassword(c.rand)
+		return password{text: text, made: true}, err
+	}
+	text, err := readLine(c.stdin, "password", users.MaxPassword)
+	if err != nil {
+		return password{}, err
+	}
+	return password{text: text}, users.CheckPassword(text)
+}
+
+func (c *cli) hash(ctx context.Context, d desk, password string) (string, error) {
+	passwords, err := c.passwords(d.config)
+	if err != nil {
+		return "", err
+	}
+	hash, err := passwords.Hash(ctx, password)
+	if err != nil {
+		return "", fmt.Errorf("hash password: %w", err)
+	}
+	return hash, nil
+}
+
+func (c *cli) printAccount(u shownUser, asJSON bool) error {
+	if asJSON {
+		return writeJSON(c.stdout, u)
+	}
+	list := [][2]string{{"id", u.ID}, {"name", u.Name}}
+	if u.Email != "" {
+		list = append(list, [2]string{"email", u.Email})
+	}
+	if u.Password == "" {
+		return pairs(c.stdout, list...)
+	}
+	if err := pairs(c.stdout, append(list, [2]string{"password", u.Password})...); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(c.stdout, "The password is not shown again.")
+	return err
+}
+
+func (c *cli) userList() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: "list", Short: "List all accounts", Args: arguments}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return c.withStore(cmd, func(ctx context.Context, d desk) error {
+			all, err := d.Users(ctx)
+			if err != nil {
+				return fmt.Errorf("list users: %w", err)
+			}
+			if asJSON {
+				shown := []shownUser{}
+				for _, u := range all {
+					shown = append(shown, show(u))
+				}
+				return writeJSON(c.stdout, shown)
+			}
+			var rows [][]string
+			for _, u := range all {
+				rows = append(rows, []string{u.Name, u.Email, enabled(u.DisabledAt), stamp(u.CreatedAt), u.ID})
+			}
+			return table(c.stdout, []string{"NAME", "EMAIL", "STATE", "CREATED", "ID"}, rows)
+		})
+	}
+	return cmd
+}
+
+func (c *cli) userShow() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: "show USER", Short: "Show one account, by name, address or id", Args: arguments}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
+	cmd.RunE = c.withUser(func(_ context.Context, _ desk, u users.User) error {
+		if asJSON {
+			return writeJSON(c.stdout, show(u))
+		}
+		return pairs(c.stdout,
+			[2]string{"id", u.ID}, [2]string{"name", u.Name}, [2]string{"email", u.Email}, [2]string{"state", enabled(u.DisabledAt)},
+			[2]string{"created", stamp(u.CreatedAt)}, [2]string{"updated", stamp(u.UpdatedAt)},
+		)
+	})
+	return cmd
+}
+
+// withUser finds the account that the argument names, by name, address or id.
+func (c *cli) withUser(do func(ctx context.Context, d desk, u users.User) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		return c.withStore(cmd, func(ctx context.Context, d desk) error {
+			u, err := d.UserByLogin(ctx, args[0])
+			if err != nil {
+				return fmt.Errorf("%s user %q: %w", cmd.Name(), args[0], err)
+			}
+			return do(ctx, d, u)
+		})
+	}
+}
+
+func (c *cli) userSetPassword() *cobra.Command {
+	var passwordStdin, keep, asJSON bool
+	cmd := &cobra.Command{Use: "set-password USER", Short: "Replace a password and end the user's sessions", Args: arguments}
+	cmd.Flags().BoolVar(&passwordStdin, "password-stdin", false, "Read the password from standard input instead of making one")
+	cmd.Flags().BoolVar(&keep, "keep-sessions", false, "Leave the user's sessions as they are")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		password, err := c.password(passwordStdin)
+		if err != nil {
+			return err
+		}
+		return c.withUser(func(ctx context.Context, d desk, u users.User) error {
+			hash, err := c.hash(ctx, d, password.text)
+			if err != nil {
+				return err
+			}
+			ended, err := d.SetPassword(ctx, u.ID, hash, keep)
+			if err != nil {
+				return fmt.Errorf("set password of user %q: %w", u.Name, err)
+			}
+			if u, err = d.UserByLogin(ctx, u.ID); err != nil {
+				return fmt.Errorf("show user %q: %w", args[0], err)
+			}
+			shown := show(u)
+			if password.made {
+				shown.Password = password.text
+			}
+			if err := c.printAccount(shown, asJSON); err != nil || asJSON {
+				return err
+			}
+			_, err = fmt.Fprintf(c.stdout, "%s ended\n", count(ended, "session"))
+			return err
+		})(cmd, args)
+	}
+	return cmd
+}
+
+func (c *cli) userSwitch(verb, short string, do func(d desk, ctx context.Context, id string) error) *cobra.Command {
+	cmd := &cobra.Command{Use: verb + " USER", Short: short, Args: arguments}
+	cmd.RunE = c.withUser(func(ctx context.Context, d desk, u users.User) error {
+		if err := do(d, ctx, u.ID); err != nil {
+			return fmt.Errorf("%s user %q: %w", verb, u.Name, err)
+		}
+		_, err := fmt.Fprintf(c.stdout, "user %s %sd\n", plain(u.Name), verb)
+		return err
+	})
+	return cmd
+}
+
+func (c *cli) userDelete() *cobra.Command {
+	cmd := &cobra.Command{Use: "delete USER", Short: "Delete an account and end its sessions", Args: arguments}
+	cmd.RunE = c.withUser(func(ctx context.Context, d desk, u users.User) error {
+		ended, err := d.DeleteUser(ctx, u.ID)
+		if err != nil {
+			return fmt.Errorf("delete user %q: %w", u.Name, err)
+		}
+		_, err = fmt.Fprintf(c.stdout, "user %s deleted, %s ended\n", plain(u.Name), count(ended, "session"))
+		return err
+	})
+	return cmd
+}
