@@ -48,9 +48,10 @@ func NormalizeName(name string) string {
 	}
 	name = strings.Map(visible, strings.ToValidUTF8(name, string(utf8.RuneError)))
 	// Folding may leave something to compose and composing something to fold; three
-	// rounds are more than any character needs.
+	// rounds are more than any character needs. Lowering comes last because the
+	// folding of Cherokee letters swaps the cases instead of joining them.
 	for range 3 {
-		folded := norm.NFKC.String(cases.Fold().String(norm.NFKC.String(name)))
+		folded := norm.NFKC.String(strings.ToLower(cases.Fold().String(norm.NFKC.String(name))))
 		if folded == name {
 			break
 		}
