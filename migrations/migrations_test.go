@@ -247,7 +247,7 @@ func TestUp_after_kill(t *testing.T) {
 	each(t, func(t *testing.T, p place) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestUp_after_kill$") //nolint:gosec // this very program
+		cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestUp_after_kill$")
 		cmd.Env = append(os.Environ(), child+"="+p.dialect+" "+p.url)
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)

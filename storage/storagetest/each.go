@@ -134,7 +134,7 @@ var sqliteTemplate = sync.OnceValues(func() ([]byte, error) {
 	if err := migrate("sqlite:" + path); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(path) //nolint:gosec // a path of our own
+	return os.ReadFile(path)
 })
 
 const templateName = "migrated"

@@ -141,8 +141,8 @@ func TestServer_ends_with_a_killed_test_process(t *testing.T) {
 		<-t.Context().Done() // killed before that
 		return
 	}
-	storagetest.Postgres(t)                                                                     // skips where there is no server
-	cmd := exec.CommandContext(limited(t, time.Minute), os.Args[0], "-test.run=^"+t.Name()+"$") //nolint:gosec // this very program
+	storagetest.Postgres(t) // skips where there is no server
+	cmd := exec.CommandContext(limited(t, time.Minute), os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), child+"=1")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)

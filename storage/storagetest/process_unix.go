@@ -4,7 +4,7 @@ package storagetest
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -58,7 +58,7 @@ func serverUser() (uid, gid uint32, ok bool) {
 func gone(pid int) bool {
 	var status syscall.WaitStatus
 	got, err := syscall.Wait4(pid, &status, syscall.WNOHANG, nil)
-	return got == pid || err == syscall.ECHILD //nolint:errorlint // a bare errno, and the check is in a loop
+	return got == pid || errors.Is(err, syscall.ECHILD)
 }
 
 // await waits for our child to end.
@@ -125,7 +125,7 @@ func signalChildren(pid int, sig syscall.Signal) error {
 func childrenOf(pid int) ([]int, error) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	if len(stats) == 0 {
-		return nil, fmt.Errorf("no process table under /proc: this fault can only be injected on Linux")
+		return nil, errors.New("no process table under /proc: this fault can only be injected on Linux")
 	}
 	var children []int
 	for _, stat := range stats {

@@ -1,0 +1,60 @@
+# What a developer does here. `make help` prints this list from the ## comments.
+
+GOLANGCI_LINT_VERSION := v2.15.0
+LINT := .bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BENCH ?= .
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := help
+.PHONY: help run build check test bench lint format format-check cover fuzz generate tidy clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## start a server for a first look, with a client, a user and lines to paste
+	go run ./cmd/grantor serve --dev
+
+build: ## build bin/grantor, one static file
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/grantor ./cmd/grantor
+
+check: format-check lint test ## everything that a change must pass
+
+test: ## vet and all tests, on SQLite and PostgreSQL, the concurrent ones with -race too
+	@scripts/test
+
+bench: ## benchmarks; BENCH=Regexp chooses
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+lint: $(LINT) ## golangci-lint with the chosen list of .golangci.yml
+	$(LINT) run ./...
+
+format: $(LINT) ## write every file as gofumpt wants it
+	$(LINT) fmt ./...
+
+format-check: $(LINT)
+	@out=$$($(LINT) fmt --diff ./...) || { echo "$$out"; echo 'run: make format'; exit 1; }
+
+cover: ## lines that the tests reach, per function, in coverage.out
+	go test -coverpkg=./... -coverprofile=coverage.out ./...
+	@go tool cover -func=coverage.out | tail -n 1
+
+fuzz: ## every fuzz test for FUZZTIME (10s) each
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+generate: ## write again what is made from the code: docs/config.md, docs/dependencies.txt
+	go run ./cmd/grantor config docs > docs/config.md
+	go test -run TestDependencies -update .
+
+tidy: ## bring go.mod in line with the imports
+	go mod tidy
+
+clean: ## remove what was built; databases stay
+	rm -rf bin dist coverage.out
+
+# Not in go.mod: a tool must not choose the versions of what the program links. The
+# first build takes minutes, so no test asks for it.
+$(LINT):
+	@mkdir -p .bin
+	GOBIN=$(CURDIR)/.bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	@mv .bin/golangci-lint $@
