@@ -35,11 +35,11 @@ type Metadata struct {
 
 // SecretMetadata is what may be shown of a secret.
 type SecretMetadata struct {
-	SecretID   string    `json:"secret_id"`
-	Kind       string    `json:"kind"` // "generated" or "chosen"
-	CreatedAt  time.Time `json:"created_at"`
-	LastUsedAt time.Time `json:"last_used_at,omitzero"` // absent: never
-	ExpiresAt  time.Time `json:"expires_at,omitzero"`   // absent: does not end by itself
+	SecretID   string     `json:"secret_id"`
+	Kind       string     `json:"kind"` // "generated" or "chosen"
+	CreatedAt  time.Time  `json:"created_at"`
+	LastUsedAt *time.Time `json:"last_used_at"` // null: never
+	ExpiresAt  *time.Time `json:"expires_at"`   // null: does not end by itself
 }
 
 // Metadata describes the client, with the secrets that work at that moment.
@@ -75,7 +75,7 @@ func (c Client) Metadata(now time.Time) Metadata {
 		}
 		m.Secrets = append(m.Secrets, SecretMetadata{
 			SecretID: s.ID, Kind: kind,
-			CreatedAt: s.CreatedAt.UTC(), LastUsedAt: s.LastUsedAt.UTC(), ExpiresAt: s.ExpiresAt.UTC(),
+			CreatedAt: s.CreatedAt.UTC(), LastUsedAt: moment(s.LastUsedAt), ExpiresAt: moment(s.ExpiresAt),
 		})
 	}
 	return m
@@ -91,5 +91,14 @@ func (c Client) responseTypes() []string {
 
 // list makes an empty JSON array of nil, and no alias of the client's own.
 func list(values []string) []string { return append([]string{}, values...) }
+
+// moment makes null of no time.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
