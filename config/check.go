@@ -122,8 +122,8 @@ func checkIssuer(issuer string) (problem, todo string) {
 		return "is http, which is for loopback only", "use https, or an address such as http://127.0.0.1:8080 for trying things out"
 	case !portOK(u.Port()):
 		return "has a port out of range", "use a port from 1 to 65535"
-	case issuer != u.Scheme+"://"+strings.ToLower(u.Host)+u.EscapedPath() || u.Path != "" && path.Clean(u.Path) != u.Path:
-		return "is not written in its plainest form", "use lower case for scheme and host, and no . .. or // in the path"
+	case issuer != u.Scheme+"://"+strings.ToLower(u.Host)+u.EscapedPath() || u.Path != "" && path.Clean(u.Path) != u.Path || strings.ContainsFunc(u.EscapedPath(), isUnusual):
+		return "is not written in its plainest form", "use lower case for scheme and host; in the path letters, digits, - _ ~ and single dots and slashes"
 	}
 	return "", ""
 }
@@ -171,6 +171,12 @@ func loopbackHost(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
+}
+
+// isUnusual: characters that are legal in a path, but that some client, proxy or
+// shell would write differently.
+func isUnusual(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/-._~", r))
 }
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }

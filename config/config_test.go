@@ -238,7 +238,7 @@ func TestChecks(t *testing.T) {
 			bad: []string{
 				"auth.example.com", "https://", "https:auth.example.com", "ftp://auth.example.com", "http://auth.example.com", "http://10.0.0.1", "http://127.0.0.1.example.com", "http://localhost.example.com",
 				"https://auth.example.com/", "https://auth.example.com/x/", "https://auth.example.com?x=1", "https://auth.example.com?", "https://auth.example.com#x", "https://auth.example.com#",
-				"https://user@auth.example.com", "https://user:password@auth.example.com", "https://Auth.example.com", "HTTPS://auth.example.com", "https://auth.example.com/a/../b", "https://auth.example.com//b",
+				"https://user@auth.example.com", "https://user:password@auth.example.com", "https://Auth.example.com", "HTTPS://auth.example.com", "https://auth.example.com/a/../b", "https://auth.example.com//b", "https://auth.example.com/%61", "https://auth.example.com/a;b", "https://auth.example.com/$x", "https://auth.example.com/ä",
 				"https://auth.example.com:0", "https://auth.example.com:99999", "https://auth.example.com:x", "https://auth example.com", "https://auth.example.com\nx", "https://auth.example.com/\x00", "https://[::1", "https://:8080",
 			},
 		},

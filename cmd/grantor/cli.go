@@ -46,7 +46,7 @@ Try it:  grantor serve --dev`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{message: oneLine(err.Error()), hint: cmd.CommandPath() + " --help"}
 	})
-	root.PersistentFlags().StringVar(&c.file, "config", "", "Settings file (YAML); also "+config.FileVariable)
+	root.PersistentFlags().StringVar(&c.file, "config", "", "Settings `FILE` (YAML); also "+config.FileVariable)
 	config.AddFlags(root.PersistentFlags(), "database")
 	root.AddCommand(
 		c.serveCommand(), c.migrateCommand(), c.clientCommand(), c.userCommand(), c.sessionCommand(),

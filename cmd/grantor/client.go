@@ -47,21 +47,21 @@ type registration struct {
 
 func (r *registration) declare(flags *pflag.FlagSet) {
 	// Arrays, not slices: a comma may be part of a redirect URI.
-	flags.StringVar(&r.name, "name", "", "Name that people see")
-	flags.StringArrayVar(&r.grants, "grant", nil, "Grant type, repeatable: password, refresh_token, client_credentials, authorization_code")
-	flags.StringArrayVar(&r.scope, "scope", nil, `Scopes the client may ask for, as in "openid profile"`)
-	flags.StringArrayVar(&r.redirectURIs, "redirect-uri", nil, "Redirect URI, repeatable")
-	flags.StringArrayVar(&r.audience, "audience", nil, "Audience its tokens may be for, or that it may introspect; repeatable")
+	flags.StringVar(&r.name, "name", "", "`NAME` that people see")
+	flags.StringArrayVar(&r.grants, "grant", nil, "Grant `TYPE`, repeatable: password, refresh_token, client_credentials, authorization_code")
+	flags.StringArrayVar(&r.scope, "scope", nil, "`SCOPES` the client may ask for, as in \"openid profile\"")
+	flags.StringArrayVar(&r.redirectURIs, "redirect-uri", nil, "Redirect `URI`, repeatable")
+	flags.StringArrayVar(&r.audience, "audience", nil, "`AUDIENCE` its tokens may be for, or that it may introspect; repeatable")
 	flags.BoolVar(&r.firstParty, "first-party", false, "Never ask people for consent")
 	flags.BoolVar(&r.resourceServer, "resource-server", false, "May introspect: tokens for its audiences, or with none every token")
-	flags.StringVar(&r.authMethod, "auth-method", "", "client_secret_basic or client_secret_post only (default either)")
-	flags.StringVar(&r.pkce, "pkce", "", "required or optional (default required)")
-	flags.StringVar(&r.accessToken, "access-token", "", "jwt or opaque (default jwt)")
-	flags.StringVar(&r.refreshToken, "refresh-token", "", "body or cookie (default body)")
-	flags.StringArrayVar(&r.origins, "allowed-origin", nil, "Browser origin that may call with the cookie, repeatable")
-	flags.DurationVar(&r.accessTokenLifetime, "access-token-lifetime", 0, "How long an access token works (default the setting access_token_lifetime)")
-	flags.DurationVar(&r.refreshTokenLifetime, "refresh-token-lifetime", 0, "How long a session lives without renewal (default the setting)")
-	flags.DurationVar(&r.sessionLifetime, "session-lifetime", 0, "How long a session lives at most (default the setting)")
+	flags.StringVar(&r.authMethod, "auth-method", "", "Only this `METHOD`: client_secret_basic or client_secret_post (default either)")
+	flags.StringVar(&r.pkce, "pkce", "", "`RULE`: required or optional (default required)")
+	flags.StringVar(&r.accessToken, "access-token", "", "`FORMAT`: jwt or opaque (default jwt)")
+	flags.StringVar(&r.refreshToken, "refresh-token", "", "Where it is `DELIVERED`: body or cookie (default body)")
+	flags.StringArrayVar(&r.origins, "allowed-origin", nil, "Browser `ORIGIN` that may call with the cookie, repeatable")
+	flags.DurationVar(&r.accessTokenLifetime, "access-token-lifetime", 0, "How long an access token works, a `SPAN` such as 5m (default the setting access_token_lifetime)")
+	flags.DurationVar(&r.refreshTokenLifetime, "refresh-token-lifetime", 0, "How long a session lives without renewal, a `SPAN` (default the setting refresh_token_lifetime)")
+	flags.DurationVar(&r.sessionLifetime, "session-lifetime", 0, "How long a session lives at most, a `SPAN` (default the setting session_lifetime)")
 }
 
 // apply changes what was said on the command line, and nothing else.
@@ -158,7 +158,7 @@ func (c *cli) clientCreate() *cobra.Command {
 		})
 	}
 	r.declare(cmd.Flags())
-	cmd.Flags().StringVar(&id, "id", "", "Client id (default a random one)")
+	cmd.Flags().StringVar(&id, "id", "", "Client `ID` (default a random one)")
 	cmd.Flags().BoolVar(&public, "public", false, "The client runs where it can keep no secret")
 	cmd.Flags().BoolVar(&secretStdin, "secret-stdin", false, "Read the secret from standard input instead of making one")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON, in the names of RFC 7591")
@@ -371,7 +371,7 @@ func (c *cli) clientRotateSecret() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rotate-secret ID", Short: "Give the client a new secret; the old one ends at once, or after --overlap", Args: arguments,
 	}
-	cmd.Flags().DurationVar(&overlap, "overlap", 0, "How long the old secret still works")
+	cmd.Flags().DurationVar(&overlap, "overlap", 0, "How long the old secret still works, a `SPAN` such as 24h")
 	cmd.Flags().BoolVar(&secretStdin, "secret-stdin", false, "Read the new secret from standard input instead of making one")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -52,7 +52,7 @@ func (c *cli) keyRotate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rotate", Short: "Let the next key sign, as soon as everybody can know it, and make another next one", Args: arguments,
 	}
-	cmd.Flags().StringVar(&algorithm, "algorithm", "", "Only ES256 or RS256 (default both)")
+	cmd.Flags().StringVar(&algorithm, "algorithm", "", "Only keys of this `NAME`: ES256 or RS256 (default both)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the keys as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if algorithm != "" && !slices.Contains(keys.Algorithms(), algorithm) {

@@ -64,10 +64,10 @@ func (c *cli) sessionList() *cobra.Command {
 	var ended, asJSON bool
 	var limit int
 	cmd := &cobra.Command{Use: "list", Short: "List sessions: who, which client, since when, last renewal, from where", Args: arguments}
-	cmd.Flags().StringVar(&user, "user", "", "Only those of this user (name, address or id)")
-	cmd.Flags().StringVar(&client, "client", "", "Only those at this client")
+	cmd.Flags().StringVar(&user, "user", "", "Only those of this `USER` (name, address or id)")
+	cmd.Flags().StringVar(&client, "client", "", "Only those at this `CLIENT`")
 	cmd.Flags().BoolVar(&ended, "ended", false, "Also those that have ended, with the reason")
-	cmd.Flags().IntVar(&limit, "limit", 1000, "At most so many")
+	cmd.Flags().IntVar(&limit, "limit", 1000, "At most so `MANY`")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if limit < 1 {
@@ -167,7 +167,7 @@ func (c *cli) sessionRevoke() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&user, "user", "", "End all sessions of this user (name, address or id)")
+	cmd.Flags().StringVar(&user, "user", "", "End all sessions of this `USER` (name, address or id)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return c.revokeAll(cmd, user)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,11 +42,11 @@ func (c *cli) userCreate() *cobra.Command {
 	var email string
 	var passwordStdin, asJSON bool
 	cmd := &cobra.Command{Use: "create NAME", Short: "Make an account; without --password-stdin its password is made and printed once", Args: arguments}
-	cmd.Flags().StringVar(&email, "email", "", "E-mail address, which also signs in")
+	cmd.Flags().StringVar(&email, "email", "", "E-mail `ADDRESS`, which also signs in")
 	cmd.Flags().BoolVar(&passwordStdin, "password-stdin", false, "Read the password from standard input")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		user := users.User{Name: args[0], Email: email, CreatedAt: c.now(), UpdatedAt: c.now()}
+		user := users.User{Name: strings.TrimSpace(args[0]), Email: email, CreatedAt: c.now(), UpdatedAt: c.now()}
 		if err := users.CheckName(user.Name); err != nil {
 			return err
 		}
