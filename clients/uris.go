@@ -46,7 +46,10 @@ func redirectFault(uri string, public bool) string {
 		return "has a character that no URI has (RFC 3986)"
 	}
 	u, err := url.Parse(uri)
-	if err != nil || !u.IsAbs() || !strings.HasPrefix(uri, u.Scheme+":") {
+	if err != nil {
+		return "is not a URI"
+	}
+	if !u.IsAbs() || !strings.HasPrefix(uri, u.Scheme+":") {
 		return "is not an absolute URI with a scheme in lower case"
 	}
 	if u.User != nil {
@@ -62,12 +65,12 @@ func redirectFault(uri string, public bool) string {
 		return loopbackFault(u)
 	case !nativeScheme.MatchString(u.Scheme):
 		return "must be https, http on 127.0.0.1 or [::1], or a native app's own scheme with a dot like com.example.app (RFC 8252 section 7)"
-	case !public:
-		return "has a native app's scheme, which only a public client may have"
 	case u.Opaque != "" || u.Host == "" && u.Path == "":
 		return "needs a path, as in com.example.app:/callback"
 	case u.Host != "" && !validHost(u):
 		return "has no valid host"
+	case !public:
+		return "has a native app's scheme, which only a public client may have"
 	}
 	return ""
 }
