@@ -1,0 +1,114 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// attempts bounds how often a unit of work is tried when the database rolled it back.
+const attempts = 5
+
+// deadline bounds one unit of work. A client that goes away does not cancel it: a
+// half-told story would cost a connection, and the answer may be asked for again.
+func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+}
+
+// unit runs work, whole, until it is not rolled back by the database.
+func (s *Store) unit(ctx context.Context, doing string, work func(context.Context) error) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	for try := 1; ; try++ {
+		err := work(ctx)
+		if err == nil {
+			return nil
+		}
+		if try == attempts || !again(err) {
+			return translate(doing, err)
+		}
+		// Losers of one race must not meet again in the next.
+		pause := time.NewTimer(time.Duration(1+rand.IntN(5<<try)) * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return translate(doing, ctx.Err())
+		case <-pause.C:
+		}
+	}
+}
+
+// one runs a statement that answers at most one row, in one round trip, and
+// reports whether there was one. It reads to the end before it returns: a
+// RETURNING row arrives before its commit, and only the end says that it happened.
+func (s *Store) one(ctx context.Context, db *gorm.DB, doing, query string, args []any, dest ...any) (found bool, err error) {
+	err = s.unit(ctx, doing, func(ctx context.Context) (err error) {
+		found = false
+		rows, err := db.ConnPool.QueryContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, rows.Close()) }()
+		for rows.Next() {
+			if err := rows.Scan(dest...); err != nil {
+				return err
+			}
+			found = true
+		}
+		return rows.Err()
+	})
+	return found && err == nil, err
+}
+
+// exec runs a statement that answers no row, and counts those it changed.
+func (s *Store) exec(ctx context.Context, doing, query string, args ...any) (changed int64, err error) {
+	err = s.unit(ctx, doing, func(ctx context.Context) error {
+		result, err := s.write.ConnPool.ExecContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		changed, err = result.RowsAffected()
+		return err
+	})
+	return changed, err
+}
+
+// transaction runs several statements as one unit.
+func (s *Store) transaction(ctx context.Context, doing string, work func(tx *gorm.DB) error) error {
+	return s.unit(ctx, doing, func(ctx context.Context) error {
+		return s.write.WithContext(ctx).Transaction(work)
+	})
+}
+
+// Times are stored as Unix microseconds: no zone and no format can go wrong.
+func micros(t time.Time) int64 { return t.UnixMicro() }
+
+func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+// optional turns the zero time into NULL, and back.
+func optional(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	us := t.UnixMicro()
+	return &us
+}
+
+func fromOptional(us *int64) time.Time {
+	if us == nil {
+		return time.Time{}
+	}
+	return fromMicros(*us)
+}
+
+func contains(list []string, want string) bool {
+	for _, have := range list {
+		if have == want {
+			return true
+		}
+	}
+	return false
+}

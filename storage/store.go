@@ -1,0 +1,328 @@
+// Package storage remembers everything: clients, users, grants, keys. It is the
+// only user of gorm, and the only place with SQL.
+//
+// Store speaks in nouns (storage.Store.Client, Session, SigningKeys) to the server
+// and the command line. Tokens (tokens.go, tokens_*.go) is what fosite calls at the
+// token endpoint: each grant does its work in one statement, through a Unit that
+// the endpoint puts into the context, and answers fosite's other questions from
+// memory.
+//
+// It promises: a change of state is one compare-and-set statement that counts its
+// rows; every statement has a deadline; serialization failures are tried again as
+// a whole; whatever else the database does wrong is ErrUnavailable and is never
+// mistaken for an answer. Rows never leave this package. Both databases run the
+// same SQL: what differs between them is in this file, errors.go and migrations.
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/callbacks"
+	"gorm.io/gorm/clause"
+	"gorm.io/gorm/logger"
+	"gorm.io/gorm/schema"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/grantorhq/grantor/migrations"
+)
+
+// The databases.
+const (
+	SQLite   = "sqlite"
+	Postgres = "postgres"
+)
+
+// Options say which database, and how patient to be with it.
+type Options struct {
+	Database       string        // sqlite:PATH or postgres://…
+	Timeout        time.Duration // of every statement; 0 = 1.5 s
+	Connections    int           // bound of the pool; 0 = 16
+	UnsafeDatabase []string      // durability settings of PostgreSQL that may be off
+	Now            func() time.Time
+	Rand           io.Reader
+	Log            *slog.Logger
+	// Wrap goes around the driver: tests count and break statements there.
+	Wrap func(driver.Connector) driver.Connector
+}
+
+// Store is one database. It is safe for concurrent use.
+type Store struct {
+	dialect string
+	path    string // SQLite's file
+	write   *gorm.DB
+	read    *gorm.DB // SQLite: readers never wait for the one writer; PostgreSQL: the same pool
+	pools   []*sql.DB
+	pgx     *pgxpool.Pool
+
+	timeout time.Duration
+	unsafe  []string
+	now     func() time.Time
+	rand    io.Reader
+	log     *slog.Logger
+
+	clients clientCache
+	uses    secretUses
+	suspect chan struct{} // wakes Watch
+}
+
+// Open connects. It does not look at the schema: see Migrate and CheckSchema.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s := &Store{timeout: o.Timeout, unsafe: o.UnsafeDatabase, now: o.Now, rand: o.Rand, log: o.Log, suspect: make(chan struct{}, 1)}
+	if s.timeout == 0 {
+		s.timeout = 1500 * time.Millisecond
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if o.Connections == 0 {
+		o.Connections = 16
+	}
+	if o.Wrap == nil {
+		o.Wrap = func(c driver.Connector) driver.Connector { return c }
+	}
+	s.clients.init()
+
+	var err error
+	if path, ok := strings.CutPrefix(o.Database, "sqlite:"); ok {
+		err = s.openSQLite(path, o)
+	} else {
+		err = s.openPostgres(ctx, o)
+	}
+	if err != nil {
+		_ = s.Close()
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Store) openSQLite(path string, o Options) error {
+	if path == "" || strings.HasPrefix(path, ":memory:") {
+		return errors.New("sqlite: needs the path of a file")
+	}
+	s.dialect, s.path = SQLite, path
+	// The file holds password hashes and sealed keys: nobody else reads it.
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	// busy_timeout comes first: the pragmas after it may have to wait already.
+	// FULL, because NORMAL may lose the last commits at power loss, and a revoked token with them.
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() +
+		fmt.Sprintf("?_pragma=busy_timeout(%d)", s.timeout.Milliseconds()) +
+		"&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_txlock=immediate"
+
+	unopened, err := sql.Open("sqlite", "")
+	if err != nil {
+		return err
+	}
+	drv := unopened.Driver()
+	writer := sql.OpenDB(o.Wrap(connector{drv, dsn}))
+	writer.SetMaxOpenConns(1)
+	reader := sql.OpenDB(o.Wrap(connector{drv, dsn + "&_pragma=query_only(1)"}))
+	reader.SetMaxOpenConns(4)
+	reader.SetMaxIdleConns(4)
+	s.pools = []*sql.DB{writer, reader}
+	if s.write, err = gorm.Open(&sqliteDialector{writer}, s.gormConfig(true)); err != nil {
+		return err
+	}
+	s.read, err = gorm.Open(&sqliteDialector{reader}, s.gormConfig(true))
+	return err
+}
+
+func (s *Store) openPostgres(ctx context.Context, o Options) error {
+	s.dialect = Postgres
+	config, err := pgxpool.ParseConfig(o.Database)
+	if err != nil {
+		// pgx's error may quote the URL, and the URL holds a password.
+		return errors.New("postgres: the URL can not be read")
+	}
+	config.MaxConns = int32(o.Connections)
+	config.ConnConfig.ConnectTimeout = s.timeout
+	if s.pgx, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return err
+	}
+	db := sql.OpenDB(o.Wrap(stdlib.GetPoolConnector(s.pgx)))
+	db.SetMaxIdleConns(0) // the pgx pool below keeps them, and LISTEN takes from it too
+	s.pools = []*sql.DB{db}
+	// pgx prepares and caches by itself, so gorm need not.
+	s.write, err = gorm.Open(postgres.New(postgres.Config{Conn: db}), s.gormConfig(false))
+	s.read = s.write
+	return err
+}
+
+func (s *Store) gormConfig(prepare bool) *gorm.Config {
+	return &gorm.Config{
+		SkipDefaultTransaction: true, // one statement is one round trip
+		PrepareStmt:            prepare,
+		DisableAutomaticPing:   true,
+		NowFunc:                s.now,
+		Logger:                 logger.Discard, // gorm's would print values
+	}
+}
+
+// Close ends all connections.
+func (s *Store) Close() error {
+	var errs []error
+	for _, pool := range s.pools {
+		errs = append(errs, pool.Close())
+	}
+	if s.pgx != nil {
+		s.pgx.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// Dialect is SQLite or Postgres.
+func (s *Store) Dialect() string { return s.dialect }
+
+// Migrate brings the schema to this program's version. Of several callers one works, the others wait.
+func (s *Store) Migrate(ctx context.Context) (migrations.Report, error) {
+	report, err := migrations.Up(ctx, s.pools[0], s.dialect, s.path+".lock")
+	if err != nil {
+		return report, fmt.Errorf("migrate: %w", err)
+	}
+	return report, nil
+}
+
+// Schema tells the version that the database has, and the one this program wants.
+func (s *Store) Schema(ctx context.Context) (have, want int64, err error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	have, want, err = migrations.Version(ctx, s.pools[0], s.dialect)
+	if err != nil {
+		return 0, 0, translate("read schema version", err)
+	}
+	return have, want, nil
+}
+
+// CheckSchema answers ErrSchemaOld or ErrSchemaNew when the schema is not this program's.
+func (s *Store) CheckSchema(ctx context.Context) error {
+	have, want, err := s.Schema(ctx)
+	switch {
+	case err != nil:
+		return err
+	case have < want:
+		return fmt.Errorf("%w: it is at version %d, this program needs %d", ErrSchemaOld, have, want)
+	case have > want:
+		return fmt.Errorf("%w: it is at version %d, this program knows %d", ErrSchemaNew, have, want)
+	}
+	return nil
+}
+
+// maxClockSkew is how far this machine's clock may be from the database's. Replicas
+// compare their own clocks with each other's writes.
+const maxClockSkew = 30 * time.Second
+
+// CheckDatabase refuses a PostgreSQL that may lose acknowledged commits
+// (ErrUnsafeDatabase, unless the setting was allowed by name), and one whose clock
+// is far from this machine's (ErrClock). SQLite is opened safely to begin with.
+func (s *Store) CheckDatabase(ctx context.Context) error {
+	if s.dialect != Postgres {
+		return nil
+	}
+	const ask = `SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
+	CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)`
+	var fsync, commit, pages string
+	var clock int64
+	if _, err := s.one(ctx, s.read, "check database", ask, nil, &fsync, &commit, &pages, &clock); err != nil {
+		return err
+	}
+	for _, setting := range []struct{ name, value string }{{"fsync", fsync}, {"synchronous_commit", commit}, {"full_page_writes", pages}} {
+		if setting.value == "off" && !contains(s.unsafe, setting.name) {
+			return fmt.Errorf("%w: %s is off", ErrUnsafeDatabase, setting.name)
+		}
+	}
+	if skew := s.now().Sub(fromMicros(clock)); skew.Abs() > maxClockSkew {
+		return fmt.Errorf("%w: %s apart", ErrClock, skew.Abs().Round(time.Second))
+	}
+	return nil
+}
+
+// listen waits on PostgreSQL's word that somebody changed a watched noun, and
+// calls told for each. It returns when the connection is lost, or at once where
+// there is nothing to listen to.
+func (s *Store) listen(ctx context.Context, told func()) error {
+	if s.pgx == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	// A connection of its own: a listener must not take one of the pool for ever.
+	conn, err := pgx.ConnectConfig(ctx, s.pgx.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if _, err := conn.Exec(ctx, "LISTEN grantor_revised"); err != nil {
+		return err
+	}
+	told()
+	for {
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			return err
+		}
+		told()
+	}
+}
+
+type connector struct {
+	drv driver.Driver
+	dsn string
+}
+
+func (c connector) Connect(context.Context) (driver.Conn, error) { return c.drv.Open(c.dsn) }
+func (c connector) Driver() driver.Driver                        { return c.drv }
+
+// sqliteDialector is gorm's view of modernc's SQLite (docs/decisions/0003). It has
+// no migrator: package migrations owns the schema.
+type sqliteDialector struct{ pool *sql.DB }
+
+var _ gorm.Dialector = (*sqliteDialector)(nil)
+
+func (*sqliteDialector) Name() string { return SQLite }
+
+func (d *sqliteDialector) Initialize(db *gorm.DB) error {
+	callbacks.RegisterDefaultCallbacks(db, &callbacks.Config{
+		CreateClauses: []string{"INSERT", "VALUES", "ON CONFLICT", "RETURNING"},
+		UpdateClauses: []string{"UPDATE", "SET", "FROM", "WHERE", "RETURNING"},
+		DeleteClauses: []string{"DELETE", "FROM", "WHERE", "RETURNING"},
+	})
+	db.ConnPool = d.pool
+	return nil
+}
+
+func (*sqliteDialector) Migrator(*gorm.DB) gorm.Migrator { return nil }
+
+func (*sqliteDialector) DataTypeOf(*schema.Field) string { return "" }
+
+func (*sqliteDialector) DefaultValueOf(*schema.Field) clause.Expression {
+	return clause.Expr{SQL: "NULL"}
+}
+
+func (*sqliteDialector) BindVarTo(writer clause.Writer, _ *gorm.Statement, _ any) {
+	_ = writer.WriteByte('?')
+}
+
+func (*sqliteDialector) QuoteTo(writer clause.Writer, name string) {
+	_, _ = writer.WriteString(`"` + strings.ReplaceAll(strings.ReplaceAll(name, `"`, ``), `.`, `"."`) + `"`)
+}
+
+// Explain never shows values: they are secrets.
+func (*sqliteDialector) Explain(sql string, _ ...any) string { return sql }
