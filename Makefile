@@ -2,7 +2,6 @@
 
 GOLANGCI_LINT_VERSION := v2.15.0
 LINT := .bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BENCH ?= .
 FUZZTIME ?= 10s
 
@@ -16,7 +15,7 @@ run: ## start a server for a first look, with a client, a user and lines to past
 	go run ./cmd/grantor serve --dev
 
 build: ## build bin/grantor, one static file
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/grantor ./cmd/grantor
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/grantor ./cmd/grantor
 
 check: format-check lint test ## everything that a change must pass
 

@@ -69,15 +69,18 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	}
 	fmt.Fprintf(out, "resource server: http://%s (accepts tokens of %s for %s)\n", listener.Addr(), *issuer, *audience)
 
-	ended := context.AfterFunc(ctx, func() {
+	stopped := make(chan struct{})
+	serving := context.AfterFunc(ctx, func() {
+		defer close(stopped)
 		limit, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_ = server.Shutdown(limit)
 	})
-	defer ended()
+	defer serving()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
+	<-stopped // requests in flight are answered
 	return nil
 }
 
