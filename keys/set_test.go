@@ -133,6 +133,23 @@ func TestPlanRotation_W04(t *testing.T) {
 	require.ErrorIs(t, err, keys.ErrNoKey)
 }
 
+// The replica that planned the last rotation had a clock ahead of ours: to plan an
+// earlier one would let a younger key sign before the older one.
+func TestPlanRotationAfterAPlannedOne_W04(t *testing.T) {
+	one, two, three := planned(t, 1, 0), planned(t, 2, 10*time.Minute), planned(t, 3, 0)
+	three.CreatedAt, three.ActivateAt = start.Add(-time.Minute), time.Time{}
+	plan, err := newSet(t, one, two, three).PlanRotation(rand.Reader, keys.ES256, start)
+	require.NoError(t, err)
+	require.Equal(t, three.ID, plan.Activate)
+	require.Equal(t, two.ActivateAt, plan.At)
+	require.EqualValues(t, 4, plan.New.Ordinal)
+
+	three.ActivateAt = plan.At
+	signer, err := newSet(t, three, two, one).Active(keys.ES256, plan.At)
+	require.NoError(t, err)
+	require.Equal(t, three.ID, signer.KeyID(), "of two that begin at one moment the younger signs")
+}
+
 // Random rotations by clocks that differ. However they fall, exactly one key signs,
 // keys sign in the order of their ordinals, a key is published long enough before
 // it signs, and a token verifies for a day after it was signed.
