@@ -1,0 +1,103 @@
+package storage
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/grantorhq/grantor/clients"
+)
+
+// maxClientAge is how long a changed client may go unnoticed, whatever fails.
+const maxClientAge = 2 * time.Second
+
+// clientCacheSize bounds the memory: about 1 KiB a client.
+const clientCacheSize = 10_000
+
+// clientCache spares the token endpoint a statement per request. An entry counts
+// only in the epoch it was read in, and only while the database was heard of less
+// than maxClientAge ago: by Watch, or by the read itself. Revocation and disabling
+// of users are never cached, and a disabled client's tokens die in their own
+// statements, not here.
+type clientCache struct {
+	entries *otter.Cache[string, cachedClient]
+	epoch   atomic.Uint64 // a new one forgets everything
+	heard   atomic.Pointer[time.Time]
+	origins atomic.Pointer[cachedOrigins]
+}
+
+type cachedOrigins struct {
+	all   map[string]bool
+	epoch uint64
+	read  time.Time
+}
+
+type cachedClient struct {
+	client *clients.Fosite
+	epoch  uint64
+	read   time.Time
+}
+
+func (c *clientCache) init() {
+	c.entries = otter.Must(&otter.Options[string, cachedClient]{MaximumSize: clientCacheSize})
+}
+
+// forget makes every entry stale at once: this replica wrote, or was told that another did.
+func (c *clientCache) forget() { c.epoch.Add(1) }
+
+// confirm notes that nothing changed up to that moment.
+func (c *clientCache) confirm(at time.Time) { c.heard.Store(&at) }
+
+func (c *clientCache) fresh(read, now time.Time) bool {
+	if heard := c.heard.Load(); heard != nil && heard.After(read) {
+		read = *heard
+	}
+	age := now.Sub(read)
+	return age >= 0 && age < maxClientAge
+}
+
+// RegisteredClient is the client as of at most two seconds ago: no statement when
+// it is in the cache. It answers clients.ErrNotFound, also for a disabled client.
+func (s *Store) RegisteredClient(ctx context.Context, id string) (*clients.Fosite, error) {
+	now := s.now()
+	epoch := s.clients.epoch.Load() // before the read: a change during it makes the entry stale
+	if hit, ok := s.clients.entries.GetIfPresent(id); ok && hit.epoch == epoch && s.clients.fresh(hit.read, now) {
+		return hit.client, nil
+	}
+	c, err := s.Client(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if !c.DisabledAt.IsZero() {
+		return nil, clients.ErrNotFound
+	}
+	client := clients.NewFosite(c)
+	s.clients.entries.Set(id, cachedClient{client: client, epoch: epoch, read: now})
+	return client, nil
+}
+
+// OriginAllowed reports whether any client is registered with that browser origin:
+// CORS preflights do not say whose they are.
+func (s *Store) OriginAllowed(ctx context.Context, origin string) (bool, error) {
+	now := s.now()
+	epoch := s.clients.epoch.Load()
+	if hit := s.clients.origins.Load(); hit != nil && hit.epoch == epoch && s.clients.fresh(hit.read, now) {
+		return hit.all[origin], nil
+	}
+	list, err := s.Clients(ctx)
+	if err != nil {
+		return false, err
+	}
+	all := make(map[string]bool)
+	for _, c := range list {
+		if c.DisabledAt.IsZero() {
+			for _, allowed := range c.AllowedOrigins {
+				all[allowed] = true
+			}
+		}
+	}
+	s.clients.origins.Store(&cachedOrigins{all: all, epoch: epoch, read: now})
+	return all[origin], nil
+}

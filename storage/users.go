@@ -1,0 +1,146 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gorm.io/gorm"
+
+	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/users"
+)
+
+type userRow struct {
+	ID           string `gorm:"primaryKey"`
+	Name         string
+	NameKey      string
+	Email        string
+	EmailKey     string
+	PasswordHash string
+	CreatedAt    int64 `gorm:"autoCreateTime:false"`
+	UpdatedAt    int64 `gorm:"autoUpdateTime:false"`
+	DisabledAt   *int64
+}
+
+func (userRow) TableName() string { return "users" }
+
+func (row userRow) user() users.User {
+	return users.User{
+		ID: row.ID, Name: row.Name, Email: row.Email, PasswordHash: row.PasswordHash,
+		CreatedAt: fromMicros(row.CreatedAt), UpdatedAt: fromMicros(row.UpdatedAt), DisabledAt: fromOptional(row.DisabledAt),
+	}
+}
+
+// CreateUser stores a new account. It answers users.ErrExists when the name or the
+// address is taken, in any spelling.
+func (s *Store) CreateUser(ctx context.Context, u users.User) error {
+	now := s.now()
+	row := userRow{
+		ID: u.ID, Name: u.Name, NameKey: users.NormalizeName(u.Name), Email: u.Email, EmailKey: users.NormalizeName(u.Email),
+		PasswordHash: u.PasswordHash, CreatedAt: micros(now), UpdatedAt: micros(now), DisabledAt: optional(u.DisabledAt),
+	}
+	err := s.unit(ctx, "create user", func(ctx context.Context) error {
+		return s.write.WithContext(ctx).Create(&row).Error
+	})
+	if errors.Is(err, errDuplicate) {
+		return fmt.Errorf("%w: %s", users.ErrExists, u.Name)
+	}
+	return err
+}
+
+// A name wins over somebody else's address that reads the same, and both over an id.
+const selectUser = `SELECT id, name, email, password_hash, created_at, updated_at, disabled_at FROM users
+ WHERE name_key = $1 OR (email_key = $1 AND email_key <> '') OR id = $2
+ ORDER BY CASE WHEN name_key = $1 THEN 0 WHEN email_key = $1 THEN 1 ELSE 2 END LIMIT 1`
+
+// UserByLogin finds an account by name or address in any spelling, or by id. It
+// answers users.ErrNotFound.
+func (s *Store) UserByLogin(ctx context.Context, login string) (users.User, error) {
+	var row userRow
+	found, err := s.one(ctx, s.read, "read user", selectUser, []any{users.NormalizeName(login), login},
+		&row.ID, &row.Name, &row.Email, &row.PasswordHash, &row.CreatedAt, &row.UpdatedAt, &row.DisabledAt)
+	if err != nil {
+		return users.User{}, err
+	}
+	if !found {
+		return users.User{}, users.ErrNotFound
+	}
+	return row.user(), nil
+}
+
+// Users lists all, by name.
+func (s *Store) Users(ctx context.Context) ([]users.User, error) {
+	var rows []userRow
+	err := s.unit(ctx, "list users", func(ctx context.Context) error {
+		rows = nil
+		return s.read.WithContext(ctx).Order("name_key").Find(&rows).Error
+	})
+	list := make([]users.User, len(rows))
+	for i, row := range rows {
+		list[i] = row.user()
+	}
+	return list, err
+}
+
+// SetPassword replaces the hash and, unless they may stay, ends the user's sessions
+// in the same transaction. It answers users.ErrNotFound.
+func (s *Store) SetPassword(ctx context.Context, userID, hash string, keepSessions bool) (ended int64, err error) {
+	reason := grants.ReasonPasswordChanged
+	if keepSessions {
+		reason = ""
+	}
+	return s.changeUser(ctx, "set password", userID, reason, func(tx *gorm.DB) *gorm.DB {
+		return tx.Model(&userRow{}).Where("id = ?", userID).Updates(map[string]any{"password_hash": hash, "updated_at": micros(s.now())})
+	})
+}
+
+// upgradePassword replaces an outdated hash by a better one of the same password.
+// Losing the race against another change is fine.
+func (s *Store) upgradePassword(ctx context.Context, userID, from, to string) error {
+	_, err := s.exec(ctx, "upgrade password", `UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2`, userID, from, to)
+	return err
+}
+
+// DisableUser shuts an account: no sign-in, and nothing it allowed works, on any
+// replica, from this statement on. Its sessions end for good.
+func (s *Store) DisableUser(ctx context.Context, userID string) error {
+	_, err := s.changeUser(ctx, "disable user", userID, grants.ReasonUserDisabled, func(tx *gorm.DB) *gorm.DB {
+		now := micros(s.now())
+		return tx.Exec(`UPDATE users SET disabled_at = COALESCE(disabled_at, ?), updated_at = ? WHERE id = ?`, now, now, userID)
+	})
+	return err
+}
+
+// EnableUser lets an account sign in again; ended sessions stay ended. It answers users.ErrNotFound.
+func (s *Store) EnableUser(ctx context.Context, userID string) error {
+	_, err := s.changeUser(ctx, "enable user", userID, "", func(tx *gorm.DB) *gorm.DB {
+		return tx.Exec(`UPDATE users SET disabled_at = NULL, updated_at = ? WHERE id = ?`, micros(s.now()), userID)
+	})
+	return err
+}
+
+// DeleteUser ends the account's sessions and forgets it. Ids are never used again.
+func (s *Store) DeleteUser(ctx context.Context, userID string) (ended int64, err error) {
+	return s.changeUser(ctx, "delete user", userID, grants.ReasonUserDisabled, func(tx *gorm.DB) *gorm.DB {
+		return tx.Where("id = ?", userID).Delete(&userRow{})
+	})
+}
+
+// changeUser changes one account and, for a reason, ends its sessions with it.
+func (s *Store) changeUser(ctx context.Context, doing, userID string, reason grants.Reason, change func(*gorm.DB) *gorm.DB) (ended int64, err error) {
+	changed := int64(0)
+	err = s.transaction(ctx, doing, func(tx *gorm.DB) error {
+		result := change(tx)
+		if changed = result.RowsAffected; result.Error != nil || changed == 0 || reason == "" {
+			return result.Error
+		}
+		sessions := tx.Exec(endUserSessions, micros(s.now()), string(reason), userID)
+		ended = sessions.RowsAffected
+		return sessions.Error
+	})
+	if err == nil && changed == 0 {
+		return 0, fmt.Errorf("%w: %s", users.ErrNotFound, userID)
+	}
+	return ended, err
+}
