@@ -1,0 +1,128 @@
+package storage
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/grantorhq/grantor/grants"
+)
+
+// idValue is a grant id as the databases keep it. gorm and the drivers would take
+// a bare array or slice apart.
+type idValue grants.ID
+
+// Value implements driver.Valuer.
+func (id idValue) Value() (driver.Value, error) { return id[:], nil }
+
+// live is the condition under which anything of a grant works. The client's and the
+// user's own state are part of it, so that switching either off counts in the next
+// statement on every replica. It wants the instant as $2.
+const live = `state = 'live' AND revoked_at IS NULL AND expires_at > $2` + principals
+
+const principals = `
+ AND EXISTS (SELECT 1 FROM clients c WHERE c.id = grants.client_id AND c.disabled_at IS NULL)
+ AND EXISTS (SELECT 1 FROM users u WHERE u.id = grants.user_id AND u.disabled_at IS NULL)`
+
+// grantRow takes what `returning` names, in that order.
+type grantRow struct {
+	id                      []byte
+	clientID, userID        string
+	scope, audience, state  string
+	generation              int64
+	created, rotated, ends  int64
+	revoked                 *int64
+	reason                  *string
+	createdFrom, rotateFrom string
+	thumbprint, details     string
+}
+
+const returning = `id, client_id, user_id, scope, audience, state, generation, created_at, rotated_at, expires_at, revoked_at, revoked_reason,
+ created_from, rotated_from, dpop_jkt, details`
+
+func (r *grantRow) dest() []any {
+	return []any{
+		&r.id, &r.clientID, &r.userID, &r.scope, &r.audience, &r.state, &r.generation, &r.created, &r.rotated, &r.ends, &r.revoked, &r.reason,
+		&r.createdFrom, &r.rotateFrom, &r.thumbprint, &r.details,
+	}
+}
+
+func (r *grantRow) grant() (grants.Grant, error) {
+	g := grants.Grant{
+		ClientID: r.clientID, UserID: r.userID, Scope: grants.SplitScope(r.scope), Audience: grants.SplitScope(r.audience),
+		State: grants.State(r.state), Generation: r.generation, CreatedAt: fromMicros(r.created), RotatedAt: fromMicros(r.rotated),
+		ExpiresAt: fromMicros(r.ends), RevokedAt: fromOptional(r.revoked), CreatedFrom: r.createdFrom, RotatedFrom: r.rotateFrom, Thumbprint: r.thumbprint,
+	}
+	if r.reason != nil {
+		g.Reason = grants.Reason(*r.reason)
+	}
+	if copy(g.ID[:], r.id) != len(g.ID) {
+		return g, fmt.Errorf("%w: grant with an id of %d bytes", ErrUnavailable, len(r.id))
+	}
+	if err := json.Unmarshal([]byte(r.details), &g.Details); err != nil || g.Details.Version > grants.DetailsVersion {
+		return g, fmt.Errorf("%w: details of session %s can not be read (layout %d)", ErrUnavailable, g.ID, g.Details.Version)
+	}
+	return g, nil
+}
+
+// The grant begins only while its client and its user may still have one.
+const insertGrant = `INSERT INTO grants (id, client_id, user_id, scope, audience, state, generation, redirect_uri, code_challenge, dpop_jkt,
+ created_at, rotated_at, expires_at, created_from, rotated_from, details)
+ SELECT $1, c.id, u.id, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $13, $14 FROM clients c, users u
+ WHERE c.id = $2 AND c.disabled_at IS NULL AND u.id = $3 AND u.disabled_at IS NULL`
+
+// Begin stores a new grant, in one statement. It answers false when its client or
+// user was switched off meanwhile.
+func (s *Store) Begin(ctx context.Context, g grants.Grant) (bool, error) {
+	g.Details.Version = grants.DetailsVersion
+	details, err := json.Marshal(g.Details)
+	if err != nil {
+		return false, fmt.Errorf("encode details: %w", err)
+	}
+	changed, err := s.exec(ctx, "begin session", insertGrant, idValue(g.ID), g.ClientID, g.UserID, grants.JoinScope(g.Scope), grants.JoinScope(g.Audience),
+		string(g.State), g.Generation, g.RedirectURI, g.CodeChallenge, g.Thumbprint, micros(g.CreatedAt), micros(g.ExpiresAt), g.CreatedFrom, string(details))
+	return changed == 1, err
+}
+
+// AccessRecord is what a database knows about a token that proved itself by its signature.
+type AccessRecord struct {
+	Denied      bool // this one access token was revoked
+	ClientAlive bool
+	Grant       *grants.Grant // nil: dead, or the token has none
+	UserName    string
+	UserEmail   string
+}
+
+// One row always, so that "no row" is never an answer.
+const selectAccess = `SELECT EXISTS (SELECT 1 FROM denied_tokens d WHERE d.jti = $3),
+ EXISTS (SELECT 1 FROM clients c WHERE c.id = $4 AND c.disabled_at IS NULL),
+ u.name, u.email, g.generation, g.rotated_at, g.created_at, g.expires_at, g.user_id, g.client_id, g.scope, g.audience
+ FROM (SELECT 1 AS one) one
+ LEFT JOIN (SELECT * FROM grants WHERE id = $1 AND ` + live + `) g ON true
+ LEFT JOIN users u ON u.id = g.user_id`
+
+// Access reads the state behind a token: its deny-list entry, its client, its
+// grant and its user, in one statement and never from a cache.
+func (s *Store) Access(ctx context.Context, id grants.ID, clientID, jti string, now time.Time) (AccessRecord, error) {
+	var a AccessRecord
+	var name, email, user, client, scope, audience *string
+	var generation, rotated, created, ends *int64
+	found, err := s.one(ctx, s.read, "introspect", selectAccess, []any{idValue(id), micros(now), jti, clientID},
+		&a.Denied, &a.ClientAlive, &name, &email, &generation, &rotated, &created, &ends, &user, &client, &scope, &audience)
+	if err != nil {
+		return AccessRecord{}, err
+	}
+	if !found {
+		return AccessRecord{}, fmt.Errorf("%w: introspection answered nothing", ErrUnavailable)
+	}
+	if generation != nil && name != nil {
+		a.UserName, a.UserEmail = *name, *email
+		a.Grant = &grants.Grant{
+			ID: id, ClientID: *client, UserID: *user, Scope: grants.SplitScope(*scope), Audience: grants.SplitScope(*audience), State: grants.Live,
+			Generation: *generation, RotatedAt: fromMicros(*rotated), CreatedAt: fromMicros(*created), ExpiresAt: fromMicros(*ends),
+		}
+	}
+	return a, nil
+}

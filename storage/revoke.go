@@ -1,0 +1,29 @@
+package storage
+
+import (
+	"context"
+	"time"
+
+	"github.com/grantorhq/grantor/grants"
+)
+
+// Any generation will do: a client that lost the newest token must still be able to end the session.
+const revokeGrant = `UPDATE grants SET
+ revoked_at = CASE WHEN client_id = $3 THEN COALESCE(revoked_at, $2) ELSE revoked_at END,
+ revoked_reason = CASE WHEN client_id = $3 THEN COALESCE(revoked_reason, 'client') ELSE revoked_reason END
+ WHERE id = $1 RETURNING client_id`
+
+// Revoke ends a grant for its own client, in one statement: RFC 7009 section 2.1.
+// own is false, and nothing changed, when the grant is another client's; found is
+// false when it is gone.
+func (s *Store) Revoke(ctx context.Context, id grants.ID, clientID string, now time.Time) (found, own bool, err error) {
+	var owner string
+	found, err = s.one(ctx, s.write, "revoke session", revokeGrant, []any{idValue(id), micros(now), clientID}, &owner)
+	return found, owner == clientID, err
+}
+
+// Deny ends one access token before its time. Denying twice is fine.
+func (s *Store) Deny(ctx context.Context, jti string, expires time.Time) error {
+	_, err := s.exec(ctx, "deny access token", `INSERT INTO denied_tokens (jti, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING`, jti, micros(expires))
+	return err
+}

@@ -1,0 +1,132 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/grantorhq/grantor/grants"
+)
+
+// SessionFilter says which sessions to list. Empty fields do not restrict.
+type SessionFilter struct {
+	UserID   string
+	ClientID string
+	Ended    bool // also those that ended
+	Limit    int  // 0 = 1000
+}
+
+// Session is a grant as an administrator sees it.
+type Session struct {
+	grants.Grant
+	UserName string // "" when the user is gone
+	Dead     string // "" while it lives; else why: a grants.Reason, "expired", "user disabled", "client disabled"
+}
+
+const selectSessions = `SELECT ` + returning + `,
+ COALESCE((SELECT u.name FROM users u WHERE u.id = grants.user_id), ''),
+ EXISTS (SELECT 1 FROM users u WHERE u.id = grants.user_id AND u.disabled_at IS NULL),
+ EXISTS (SELECT 1 FROM clients c WHERE c.id = grants.client_id AND c.disabled_at IS NULL)
+ FROM grants`
+
+const endUserSessions = `UPDATE grants SET revoked_at = ?, revoked_reason = ? WHERE user_id = ? AND revoked_at IS NULL`
+
+// Sessions lists them, newest first.
+func (s *Store) Sessions(ctx context.Context, f SessionFilter) ([]Session, error) {
+	now := s.now()
+	var where []string
+	var args []any
+	restrict := func(column string, value any) {
+		args = append(args, value)
+		where = append(where, fmt.Sprintf("%s $%d", column, len(args)))
+	}
+	if f.UserID != "" {
+		restrict("user_id =", f.UserID)
+	}
+	if f.ClientID != "" {
+		restrict("client_id =", f.ClientID)
+	}
+	if !f.Ended {
+		restrict("revoked_at IS NULL AND expires_at >", micros(now))
+	}
+	query := selectSessions
+	if len(where) > 0 {
+		query += " WHERE " + strings.Join(where, " AND ")
+	}
+	if f.Limit == 0 {
+		f.Limit = 1000
+	}
+	query += fmt.Sprintf(" ORDER BY created_at DESC, id LIMIT %d", f.Limit)
+	return s.sessions(ctx, now, query, args...)
+}
+
+// Session reads one, live or ended. It answers grants.ErrNotFound.
+func (s *Store) Session(ctx context.Context, id grants.ID) (Session, error) {
+	list, err := s.sessions(ctx, s.now(), selectSessions+` WHERE id = $1`, idValue(id))
+	if err != nil {
+		return Session{}, err
+	}
+	if len(list) == 0 {
+		return Session{}, fmt.Errorf("%w: %s", grants.ErrNotFound, id)
+	}
+	return list[0], nil
+}
+
+func (s *Store) sessions(ctx context.Context, now time.Time, query string, args ...any) (list []Session, err error) {
+	err = s.unit(ctx, "read sessions", func(ctx context.Context) (err error) {
+		list = nil
+		rows, err := s.read.ConnPool.QueryContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, rows.Close()) }()
+		for rows.Next() {
+			var row grantRow
+			var session Session
+			var user, client bool
+			if err := rows.Scan(append(row.dest(), &session.UserName, &user, &client)...); err != nil {
+				return err
+			}
+			if session.Grant, err = row.grant(); err != nil {
+				return err
+			}
+			session.Dead = dead(session.Grant, user, client, now)
+			list = append(list, session)
+		}
+		return rows.Err()
+	})
+	return list, err
+}
+
+func dead(g grants.Grant, user, client bool, now time.Time) string {
+	switch {
+	case !g.RevokedAt.IsZero():
+		return string(g.Reason)
+	case !g.ExpiresAt.After(now):
+		return "expired"
+	case !user:
+		return "user disabled"
+	case !client:
+		return "client disabled"
+	}
+	return ""
+}
+
+// RevokeSession ends one. Ending it twice is fine, the first reason stays. It
+// answers grants.ErrNotFound.
+func (s *Store) RevokeSession(ctx context.Context, id grants.ID, why grants.Reason) error {
+	const sql = `UPDATE grants SET revoked_at = COALESCE(revoked_at, $2), revoked_reason = COALESCE(revoked_reason, $3) WHERE id = $1`
+	changed, err := s.exec(ctx, "revoke session", sql, idValue(id), micros(s.now()), string(why))
+	if err == nil && changed == 0 {
+		return fmt.Errorf("%w: %s", grants.ErrNotFound, id)
+	}
+	return err
+}
+
+// RevokeUserSessions ends all of a user's, and counts them.
+func (s *Store) RevokeUserSessions(ctx context.Context, userID string, why grants.Reason) (int64, error) {
+	return s.exec(ctx, "revoke sessions", strings.NewReplacer("revoked_at = ?", "revoked_at = $1", "reason = ?", "reason = $2", "user_id = ?", "user_id = $3").
+		Replace(endUserSessions), micros(s.now()), string(why), userID)
+}

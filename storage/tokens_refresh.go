@@ -1,0 +1,120 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ory/fosite"
+
+	"github.com/grantorhq/grantor/grants"
+)
+
+// rotate is the compare-and-set of a refresh: exactly one caller moves a grant from
+// generation n to n+1, on any number of replicas, in any isolation level. It
+// touches no indexed column. %s takes the scope check: it must be here, for a
+// refused widening that had rotated would turn the client's next honest try into reuse.
+const rotate = `UPDATE grants SET generation = generation + 1, rotated_at = $2, rotated_from = $7
+ WHERE id = $1 AND generation = $3 AND client_id = $4 AND dpop_jkt = $5 AND rotated_at > $6 AND ` + live + `%s RETURNING ` + returning
+
+// verdict runs only when rotate changed no row. It ends the grant when the token is
+// older than its immediate predecessor, or that one after the retry window; else it
+// leaves it as it is and says where it stands.
+const verdict = `UPDATE grants SET
+ revoked_at = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) THEN revoked_at ELSE $2 END,
+ revoked_reason = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) THEN revoked_reason ELSE 'refresh_reuse' END
+ WHERE id = $1 AND generation >= $3 AND client_id = $4 AND dpop_jkt = $5 AND ` + live + ` RETURNING ` + returning
+
+// GetRefreshTokenSession rotates. The unit holds the token, whose MAC was checked
+// before; what fosite asks afterwards is answered from the row that came back.
+func (t *Tokens) GetRefreshTokenSession(ctx context.Context, _ string, session fosite.Session) (fosite.Requester, error) {
+	u, err := unitOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	u.Grant, u.Verdict, err = t.Store.Rotate(ctx, u.ID, grants.Showing{
+		ClientID: u.Client.GetID(), Generation: u.Generation, Scope: u.Scope,
+	}, u.Limits.At(u.At), u.Address)
+	if err != nil {
+		u.Err = err
+		return nil, err
+	}
+	if u.Verdict != grants.Rotated && u.Verdict != grants.Retried {
+		return nil, fosite.ErrNotFound
+	}
+	return t.requester(u, session), nil
+}
+
+// requester is the grant in fosite's words. What the registration no longer allows
+// is left out here: fosite would refuse the whole request, after the rotation.
+func (t *Tokens) requester(u *Unit, session fosite.Session) fosite.Requester {
+	scope := u.Grant.Scope
+	if len(u.Scope) > 0 {
+		scope = u.Scope
+	}
+	return &fosite.Request{
+		ID: u.Grant.ID.String(), RequestedAt: u.Grant.CreatedAt, Client: u.Client, Session: session,
+		RequestedScope: u.Grant.Scope, GrantedScope: within(scope, u.Client.Client.Scope),
+	}
+}
+
+func within(list, allowed []string) []string {
+	kept := make([]string, 0, len(list))
+	for _, item := range list {
+		if contains(allowed, item) {
+			kept = append(kept, item)
+		}
+	}
+	return kept
+}
+
+// Rotate shows a refresh token to its grant: grants.Grant.Refresh as SQL. One
+// statement when the token is current; a second one to tell a retry from reuse.
+// It answers the grant as it is afterwards, without one when nothing more may be said
+// than Dead.
+func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds, from string) (grants.Grant, grants.Verdict, error) {
+	var row grantRow
+	query, args := rotate, []any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.IdleSince), from}
+	var check strings.Builder
+	for _, scope := range show.Scope {
+		args = append(args, " "+scope+" ")
+		fmt.Fprintf(&check, " AND replace(' ' || scope || ' ', $%d, '') <> ' ' || scope || ' '", len(args))
+	}
+	found, err := s.one(ctx, s.write, "rotate refresh token", fmt.Sprintf(query, check.String()), args, row.dest()...)
+	if err != nil {
+		return grants.Grant{}, "", err
+	}
+	if found {
+		g, err := row.grant()
+		return g, grants.Rotated, err
+	}
+	return s.judge(ctx, id, show, b)
+}
+
+func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds) (grants.Grant, grants.Verdict, error) {
+	var row grantRow
+	found, err := s.one(ctx, s.write, "judge refresh token", verdict,
+		[]any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.RetrySince)}, row.dest()...)
+	if err != nil {
+		return grants.Grant{}, "", err
+	}
+	if !found {
+		return grants.Grant{}, grants.Dead, nil
+	}
+	g, err := row.grant()
+	switch {
+	case err != nil:
+		return grants.Grant{}, "", err
+	case !g.RevokedAt.IsZero():
+		return g, grants.Reused, nil
+	case g.Generation == show.Generation && !g.RotatedAt.After(b.IdleSince):
+		return g, grants.Idle, nil
+	case !grants.Covers(g.Scope, show.Scope):
+		return g, grants.Exceeds, nil
+	case g.Generation == show.Generation:
+		// Current again, neither idle nor exceeding: the rotation lost against something
+		// that has since been undone. Nothing is known for certain.
+		return g, "", fmt.Errorf("rotate refresh token: %w: the session changed meanwhile", ErrUnavailable)
+	}
+	return g, grants.Retried, nil
+}
