@@ -50,7 +50,7 @@ func Up(ctx context.Context, db *sql.DB, dialect, lockPath string) (report Repor
 	if dialect == SQLite {
 		unlock, err := lockFile(ctx, lockPath)
 		if err != nil {
-			return Report{}, fmt.Errorf("migrate: %w", err)
+			return Report{}, fmt.Errorf("run migrations: %w", err)
 		}
 		defer unlock()
 	}
@@ -59,7 +59,7 @@ func Up(ctx context.Context, db *sql.DB, dialect, lockPath string) (report Repor
 		return Report{}, err
 	}
 	if have > want {
-		return Report{}, fmt.Errorf("migrate: %w: version %d of the schema, version %d of the program", ErrNewer, have, want)
+		return Report{}, fmt.Errorf("%w: version %d of the schema, version %d of the program", ErrNewer, have, want)
 	}
 	if have == want {
 		return Report{From: have, To: have}, nil
@@ -70,7 +70,7 @@ func Up(ctx context.Context, db *sql.DB, dialect, lockPath string) (report Repor
 	}
 	done, err := p.Up(ctx)
 	if err != nil {
-		return Report{}, fmt.Errorf("migrate: %w", err)
+		return Report{}, fmt.Errorf("run migrations: %w", err)
 	}
 	// On PostgreSQL the version above was read before the lock was held: what was
 	// really done counts.
@@ -115,7 +115,7 @@ func newest(dialect string) (int64, error) {
 func provider(db *sql.DB, dialect string) (*goose.Provider, error) {
 	folder, err := fs.Sub(files, dialect)
 	if err != nil {
-		return nil, fmt.Errorf("migrate: %w", err)
+		return nil, fmt.Errorf("run migrations: %w", err)
 	}
 	options := []goose.ProviderOption{goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true)}
 	name := goose.DialectSQLite3
@@ -123,14 +123,14 @@ func provider(db *sql.DB, dialect string) (*goose.Provider, error) {
 		// The lock belongs to the session: it goes with a killed process.
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, waitForLock))
 		if err != nil {
-			return nil, fmt.Errorf("migrate: %w", err)
+			return nil, fmt.Errorf("run migrations: %w", err)
 		}
 		name = goose.DialectPostgres
 		options = append(options, goose.WithSessionLocker(locker))
 	}
 	p, err := goose.NewProvider(name, db, folder, options...)
 	if err != nil {
-		return nil, fmt.Errorf("migrate: %w", err)
+		return nil, fmt.Errorf("run migrations: %w", err)
 	}
 	return p, nil
 }
