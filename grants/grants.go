@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -155,6 +156,7 @@ const (
 	Dead     Verdict = "dead"     // revoked, expired, unknown, or of a disabled user
 	Idle     Verdict = "idle"     // not renewed in time
 	Exceeds  Verdict = "exceeds"  // asks for more scope than was granted
+	Astray   Verdict = "astray"   // asks for an audience that was not granted
 	Mismatch Verdict = "mismatch" // wrong verifier or redirect URI: refused, changes nothing
 )
 
@@ -169,6 +171,7 @@ type Showing struct {
 	Thumbprint string
 	Generation int64
 	Scope      []string // asked for; none = all that was granted
+	Audience   []string // asked for (RFC 8707 section 2.2); none = all that was granted
 }
 
 // Refresh applies the rule of RFC 6749 section 6 with rotation and reuse
@@ -183,20 +186,30 @@ func (g Grant) Refresh(s Showing, b Bounds) (Grant, Verdict) {
 		if !g.RotatedAt.After(b.IdleSince) {
 			return g, Idle
 		}
-		if !Covers(g.Scope, s.Scope) {
-			return g, Exceeds
+		if excess := s.excess(g); excess != "" {
+			return g, excess
 		}
 		g.Generation++
 		g.RotatedAt = b.Now
 		return g, Rotated
 	case s.Generation == g.Generation-1 && g.RotatedAt.After(b.RetrySince):
-		if !Covers(g.Scope, s.Scope) {
-			return g, Exceeds
+		if excess := s.excess(g); excess != "" {
+			return g, excess
 		}
 		return g, Retried
 	default:
 		return g.end(b.Now, ReasonReuse), Reused
 	}
+}
+
+func (s Showing) excess(g Grant) Verdict {
+	switch {
+	case !Covers(g.Scope, s.Scope):
+		return Exceeds
+	case !Covers(g.Audience, s.Audience):
+		return Astray
+	}
+	return ""
 }
 
 // Redemption is a code, shown by an authenticated client with its verifier.
@@ -247,23 +260,14 @@ func (g Grant) end(now time.Time, why Reason) Grant {
 	return g
 }
 
-// Covers reports whether every asked scope was granted, letter for letter.
+// Covers reports whether everything asked for was granted, letter for letter.
 func Covers(granted, asked []string) bool {
 	for _, want := range asked {
-		if !contains(granted, want) {
+		if !slices.Contains(granted, want) {
 			return false
 		}
 	}
 	return true
-}
-
-func contains(list []string, want string) bool {
-	for _, have := range list {
-		if have == want {
-			return true
-		}
-	}
-	return false
 }
 
 // JoinScope writes a scope as RFC 6749 section 3.3 does.

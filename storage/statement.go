@@ -103,12 +103,3 @@ func fromOptional(us *int64) time.Time {
 	}
 	return fromMicros(*us)
 }
-
-func contains(list []string, want string) bool {
-	for _, have := range list {
-		if have == want {
-			return true
-		}
-	}
-	return false
-}

@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -246,7 +247,7 @@ func (s *Store) CheckDatabase(ctx context.Context) error {
 		return err
 	}
 	for _, setting := range []struct{ name, value string }{{"fsync", fsync}, {"synchronous_commit", commit}, {"full_page_writes", pages}} {
-		if setting.value == "off" && !contains(s.unsafe, setting.name) {
+		if setting.value == "off" && !slices.Contains(s.unsafe, setting.name) {
 			return fmt.Errorf("%w: %s is off", ErrUnsafeDatabase, setting.name)
 		}
 	}

@@ -48,6 +48,7 @@ type Unit struct {
 	ID         grants.ID
 	Generation int64
 	Scope      []string // asked for; none = all
+	Audience   []string // asked for; none = all
 
 	Grant   grants.Grant
 	User    users.User
@@ -66,7 +67,8 @@ func WithUnit(ctx context.Context, u *Unit) context.Context {
 
 var errNoUnit = errors.New("no unit of work in the context")
 
-func unitOf(ctx context.Context) (*Unit, error) {
+// UnitFrom is the unit that WithUnit put into the context.
+func UnitFrom(ctx context.Context) (*Unit, error) {
 	u, ok := ctx.Value(unitKey{}).(*Unit)
 	if !ok {
 		return nil, errNoUnit
@@ -76,7 +78,7 @@ func unitOf(ctx context.Context) (*Unit, error) {
 
 // GetClient answers with the client that the endpoint authenticated.
 func (t *Tokens) GetClient(ctx context.Context, id string) (fosite.Client, error) {
-	u, err := unitOf(ctx)
+	u, err := UnitFrom(ctx)
 	if err != nil {
 		return nil, err
 	}

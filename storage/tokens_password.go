@@ -14,7 +14,7 @@ import (
 // user in one statement; an unknown or disabled one costs what a wrong password
 // costs. It answers fosite.ErrNotFound for every refusal.
 func (t *Tokens) Authenticate(ctx context.Context, name, password string) (subject string, err error) {
-	u, err := unitOf(ctx)
+	u, err := UnitFrom(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -74,7 +74,7 @@ func (t *Tokens) Start(u *Unit, scope, audience []string) error {
 }
 
 func (t *Tokens) begin(ctx context.Context) error {
-	u, err := unitOf(ctx)
+	u, err := UnitFrom(ctx)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ory/fosite"
@@ -12,7 +13,7 @@ import (
 
 // rotate is the compare-and-set of a refresh: exactly one caller moves a grant from
 // generation n to n+1, on any number of replicas, in any isolation level. It
-// touches no indexed column. %s takes the scope check: it must be here, for a
+// touches no indexed column. %s takes the check of scope and audience: it must be here, for a
 // refused widening that had rotated would turn the client's next honest try into reuse.
 const rotate = `UPDATE grants SET generation = generation + 1, rotated_at = $2, rotated_from = $7
  WHERE id = $1 AND generation = $3 AND client_id = $4 AND dpop_jkt = $5 AND rotated_at > $6 AND ` + live + `%s RETURNING ` + returning
@@ -28,12 +29,12 @@ const verdict = `UPDATE grants SET
 // GetRefreshTokenSession rotates. The unit holds the token, whose MAC was checked
 // before; what fosite asks afterwards is answered from the row that came back.
 func (t *Tokens) GetRefreshTokenSession(ctx context.Context, _ string, session fosite.Session) (fosite.Requester, error) {
-	u, err := unitOf(ctx)
+	u, err := UnitFrom(ctx)
 	if err != nil {
 		return nil, err
 	}
 	u.Grant, u.Verdict, err = t.Store.Rotate(ctx, u.ID, grants.Showing{
-		ClientID: u.Client.GetID(), Generation: u.Generation, Scope: u.Scope,
+		ClientID: u.Client.GetID(), Generation: u.Generation, Scope: u.Scope, Audience: u.Audience,
 	}, u.Limits.At(u.At), u.Address)
 	if err != nil {
 		u.Err = err
@@ -61,7 +62,7 @@ func (t *Tokens) requester(u *Unit, session fosite.Session) fosite.Requester {
 func within(list, allowed []string) []string {
 	kept := make([]string, 0, len(list))
 	for _, item := range list {
-		if contains(allowed, item) {
+		if slices.Contains(allowed, item) {
 			kept = append(kept, item)
 		}
 	}
@@ -76,9 +77,12 @@ func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b
 	var row grantRow
 	query, args := rotate, []any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.IdleSince), from}
 	var check strings.Builder
-	for _, scope := range show.Scope {
-		args = append(args, " "+scope+" ")
-		fmt.Fprintf(&check, " AND replace(' ' || scope || ' ', $%d, '') <> ' ' || scope || ' '", len(args))
+	for column, asked := range map[string][]string{"scope": show.Scope, "audience": show.Audience} {
+		for _, word := range asked {
+			args = append(args, " "+word+" ")
+			// Unlike LIKE this is case-sensitive on both databases.
+			fmt.Fprintf(&check, " AND replace(' ' || %s || ' ', $%d, '') <> ' ' || %s || ' '", column, len(args), column)
+		}
 	}
 	found, err := s.one(ctx, s.write, "rotate refresh token", fmt.Sprintf(query, check.String()), args, row.dest()...)
 	if err != nil {
@@ -111,6 +115,8 @@ func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b 
 		return g, grants.Idle, nil
 	case !grants.Covers(g.Scope, show.Scope):
 		return g, grants.Exceeds, nil
+	case !grants.Covers(g.Audience, show.Audience):
+		return g, grants.Astray, nil
 	case g.Generation == show.Generation:
 		// Current again, neither idle nor exceeding: the rotation lost against something
 		// that has since been undone. Nothing is known for certain.
