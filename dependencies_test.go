@@ -33,7 +33,7 @@ func TestDependencies_of_the_program_are_the_committed_ones(t *testing.T) {
 	got := strings.ReplaceAll(strings.Join(slices.Compact(lines), "\n"), "@", " ") + "\n"
 
 	if *update {
-		require.NoError(t, os.WriteFile(dependencies, []byte(got), 0o644)) //nolint:gosec // a public file
+		require.NoError(t, os.WriteFile(dependencies, []byte(got), 0o644))
 		return
 	}
 	want, err := os.ReadFile(dependencies)

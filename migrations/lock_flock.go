@@ -14,7 +14,7 @@ import (
 // lockFile holds an exclusive lock on a file until unlock is called or the process
 // ends. The file is never removed: somebody may wait for the lock of the removed one.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator's own path
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock file: %w", err)
 	}
