@@ -27,10 +27,10 @@ type Tokens struct {
 // Satisfies fosite's clients, the token endpoint's grants, and the transactions
 // that fosite silently does without when a store has none.
 var (
-	_ fosite.Storage                                     = (*Tokens)(nil)
-	_ oauth2.TokenRevocationStorage                      = (*Tokens)(nil)
+	_ fosite.Storage                                      = (*Tokens)(nil)
+	_ oauth2.TokenRevocationStorage                       = (*Tokens)(nil)
 	_ oauth2.ResourceOwnerPasswordCredentialsGrantStorage = (*Tokens)(nil)
-	_ fositestorage.Transactional                        = (*Tokens)(nil)
+	_ fositestorage.Transactional                         = (*Tokens)(nil)
 )
 
 // Unit is the work of one request at the token endpoint. The endpoint fills the

@@ -77,13 +77,15 @@ func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b
 	var row grantRow
 	query, args := rotate, []any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.IdleSince), from}
 	var check strings.Builder
-	for column, asked := range map[string][]string{"scope": show.Scope, "audience": show.Audience} {
+	covered := func(column string, asked []string) {
 		for _, word := range asked {
 			args = append(args, " "+word+" ")
 			// Unlike LIKE this is case-sensitive on both databases.
 			fmt.Fprintf(&check, " AND replace(' ' || %s || ' ', $%d, '') <> ' ' || %s || ' '", column, len(args), column)
 		}
 	}
+	covered("scope", show.Scope)
+	covered("audience", show.Audience)
 	found, err := s.one(ctx, s.write, "rotate refresh token", fmt.Sprintf(query, check.String()), args, row.dest()...)
 	if err != nil {
 		return grants.Grant{}, "", err

@@ -1,0 +1,122 @@
+// Package oauth is what applications call: the token, introspection, revocation
+// and userinfo endpoints, the metadata and the keys. One file per endpoint or grant,
+// named after the RFC's word.
+//
+//	token.go             parse and check once, for every grant; then fosite; then the answer
+//	provider.go          the fosite composition and the map of grants
+//	authenticate.go      client authentication, for every endpoint that has it
+//	form.go              what a request body may be
+//	access_token.go      RFC 9068 and opaque access tokens: made and read
+//	introspect.go        RFC 7662
+//	revoke.go            RFC 7009
+//	userinfo.go          OpenID Connect Core section 5.3
+//	metadata.go, jwks.go RFC 8414, OpenID Connect Discovery, RFC 7517
+//	errors.go            what may go wrong, in the words of the RFCs
+//
+// Every endpoint is a method that writes a success or returns an error; package
+// server renders the error. It promises that a failing store is never mistaken for
+// an answer: storage.ErrUnavailable passes through whatever fosite makes of it.
+//
+// It never holds a session of its own, writes SQL, or logs: it notes what happened
+// in the request's Trail, and server logs that.
+package oauth
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/ory/fosite"
+
+	"github.com/grantorhq/grantor/clients"
+	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/storage"
+	"github.com/grantorhq/grantor/users"
+)
+
+// Handler is all endpoints of this package. Fill the exported fields, then call Prepare.
+type Handler struct {
+	Issuer    string
+	Store     *storage.Store
+	Passwords *users.Passwords
+	Codec     *grants.Codec
+	Opaque    *Opaque
+	Keys      func() *keys.Set // the current ones
+	Now       func() time.Time
+	Rand      io.Reader
+
+	// For clients that are registered without their own.
+	AccessTokenLifetime  time.Duration
+	RefreshTokenLifetime time.Duration // idle
+	SessionLifetime      time.Duration // absolute
+	RetryWindow          time.Duration
+
+	tokens   *storage.Tokens
+	provider fosite.OAuth2Provider
+	verified *otter.Cache[[32]byte, struct{}] // chosen secrets that were right lately
+	salt     [32]byte
+	metadata []byte
+	issuers  []string
+}
+
+// Trail is what the log of a request says about it. Nothing in it is secret.
+type Trail struct {
+	Client  string
+	Grant   string // grant type
+	Session string // grant id
+	Outcome string // "issued", "rotated", "retried", …
+	Reason  string // why not
+}
+
+type trailKey struct{}
+
+// WithTrail puts the trail where the endpoints find it.
+func WithTrail(ctx context.Context, t *Trail) context.Context {
+	return context.WithValue(ctx, trailKey{}, t)
+}
+
+func trailOf(ctx context.Context) *Trail {
+	if t, ok := ctx.Value(trailKey{}).(*Trail); ok {
+		return t
+	}
+	return new(Trail)
+}
+
+// addressKey holds the address of the peer, as the server decided it.
+type addressKey struct{}
+
+// WithAddress says where a request came from, proxies considered.
+func WithAddress(ctx context.Context, address string) context.Context {
+	return context.WithValue(ctx, addressKey{}, address)
+}
+
+func addressOf(ctx context.Context) string {
+	address, _ := ctx.Value(addressKey{}).(string)
+	return address
+}
+
+// lifetimes are those of a client, or the server's.
+func (h *Handler) accessLife(c *clients.Client) time.Duration {
+	return orElse(c.AccessTokenLifetime, h.AccessTokenLifetime)
+}
+
+func (h *Handler) sessionLife(c *clients.Client) time.Duration {
+	// A session that can not be renewed is over when its access token is.
+	if !c.Allows(clients.GrantRefreshToken) {
+		return h.accessLife(c)
+	}
+	return orElse(c.SessionLifetime, h.SessionLifetime)
+}
+
+func (h *Handler) limits(c *clients.Client) grants.Limits {
+	return grants.Limits{Idle: orElse(c.RefreshTokenLifetime, h.RefreshTokenLifetime), Retry: h.RetryWindow}
+}
+
+func orElse(own, otherwise time.Duration) time.Duration {
+	if own > 0 {
+		return own
+	}
+	return otherwise
+}
