@@ -100,7 +100,7 @@ const selectAccess = `SELECT EXISTS (SELECT 1 FROM denied_tokens d WHERE d.jti =
  EXISTS (SELECT 1 FROM clients c WHERE c.id = $4 AND c.disabled_at IS NULL),
  u.name, u.email, g.generation, g.rotated_at, g.created_at, g.expires_at, g.user_id, g.client_id, g.scope, g.audience
  FROM (SELECT 1 AS one) one
- LEFT JOIN (SELECT * FROM grants WHERE id = $1 AND ` + live + `) g ON true
+ LEFT JOIN (SELECT generation, rotated_at, created_at, expires_at, user_id, client_id, scope, audience FROM grants WHERE id = $1 AND ` + live + `) g ON true
  LEFT JOIN users u ON u.id = g.user_id`
 
 // Access reads the state behind a token: its deny-list entry, its client, its

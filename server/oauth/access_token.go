@@ -1,0 +1,151 @@
+package oauth
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grantorhq/grantor/clients"
+	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/storage"
+)
+
+// errAccessToken: not an access token of this server, or one that has ended.
+var errAccessToken = errors.New("not a live access token")
+
+// claims are what an access token says: RFC 9068 section 2.2, and the grant it
+// belongs to, so that a revoked session is dead at introspection.
+type claims struct {
+	Issuer   string   `json:"iss"`
+	Subject  string   `json:"sub"`
+	Audience audience `json:"aud"`
+	ClientID string   `json:"client_id"`
+	Scope    string   `json:"scope,omitempty"`
+	ID       string   `json:"jti"`
+	Grant    string   `json:"gid,omitempty"` // absent: client_credentials
+	Issued   int64    `json:"iat"`
+	Expires  int64    `json:"exp"`
+	AuthTime int64    `json:"auth_time,omitempty"`
+	AMR      []string `json:"amr,omitempty"`
+}
+
+// audience is written as RFC 7519 section 4.1.3 allows: one is a string, more are a list.
+type audience []string
+
+func (a audience) MarshalJSON() ([]byte, error) {
+	if len(a) == 1 {
+		return json.Marshal(a[0])
+	}
+	return json.Marshal([]string(a))
+}
+
+func (a *audience) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '"' {
+		*a = audience{""}
+		return json.Unmarshal(data, &(*a)[0])
+	}
+	return json.Unmarshal(data, (*[]string)(a))
+}
+
+func (c *claims) expires() time.Time { return time.Unix(c.Expires, 0) }
+
+func (c *claims) scopes() []string { return grants.SplitScope(c.Scope) }
+
+// grantID is the zero ID for a token without a grant.
+func (c *claims) grantID() (grants.ID, error) {
+	if c.Grant == "" {
+		return grants.ID{}, nil
+	}
+	return grants.ParseID(c.Grant)
+}
+
+// newClaims says what the unit's access token says. A token never outlives its grant.
+func (h *Handler) newClaims(u *storage.Unit, scope, aud []string) (*claims, error) {
+	jti, err := newJTI(h.Rand)
+	if err != nil {
+		return nil, err
+	}
+	client := u.Client.Client
+	c := &claims{
+		Issuer: h.Issuer, Subject: client.ID, Audience: aud, ClientID: client.ID, Scope: grants.JoinScope(scope),
+		ID: jti, Issued: u.At.Unix(), Expires: u.At.Add(h.accessLife(client)).Unix(),
+	}
+	if len(c.Audience) == 0 {
+		c.Audience = h.issuers
+	}
+	if u.Grant.ID == (grants.ID{}) {
+		return c, nil
+	}
+	c.Subject, c.Grant, c.AMR = u.Grant.UserID, u.Grant.ID.String(), u.Grant.Details.AMR
+	c.Expires = min(c.Expires, u.Grant.ExpiresAt.Unix())
+	if at := u.Grant.Details.AuthTime; !at.IsZero() {
+		c.AuthTime = at.Unix()
+	}
+	return c, nil
+}
+
+// newJTI draws 128 bits: it names one token on the deny-list.
+func newJTI(rand io.Reader) (string, error) {
+	var raw [16]byte
+	if _, err := io.ReadFull(rand, raw[:]); err != nil {
+		return "", fmt.Errorf("draw jti: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(raw[:]), nil
+}
+
+// mint makes the token in the client's format.
+func (h *Handler) mint(c *claims, format clients.Format, now time.Time) (string, error) {
+	payload, err := json.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("encode claims: %w", err)
+	}
+	if format == clients.Opaque {
+		return h.Opaque.seal(h.Rand, payload)
+	}
+	signer, err := h.Keys().Active(keys.ES256, now)
+	if err != nil {
+		return "", err
+	}
+	return signer.Sign(h.Rand, keys.TypeAccessToken, payload)
+}
+
+// readAccessToken proves an access token by its signature or seal, and that its
+// time has not passed. It answers errAccessToken for everything else, ID tokens and
+// refresh tokens included, without a query.
+func (h *Handler) readAccessToken(token string, now time.Time) (*claims, error) {
+	var payload []byte
+	var err error
+	if strings.HasPrefix(token, opaquePrefix) {
+		payload, err = h.Opaque.open(token)
+	} else {
+		payload, err = h.Keys().Verify(token, keys.TypeAccessToken, now)
+	}
+	if err != nil {
+		return nil, errAccessToken
+	}
+	// Whatever carries our signature under this type was written by mint, so it needs no second suspicion but these.
+	c := new(claims)
+	if err := json.Unmarshal(payload, c); err != nil {
+		return nil, errAccessToken
+	}
+	if c.Issuer != h.Issuer || now.Unix() >= c.Expires {
+		return nil, errAccessToken
+	}
+	return c, nil
+}
+
+// alive reports whether the state behind a proven token lets it live: its client,
+// its grant, and the deny-list. A token without a grant needs none.
+func alive(c *claims, record storage.AccessRecord) bool {
+	return !record.Denied && record.ClientAlive && (c.Grant == "" || record.Grant != nil)
+}
+
+func (c *claims) isFor(audience ...string) bool {
+	return slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(c.Audience, a) })
+}

@@ -1,0 +1,38 @@
+package oauth
+
+import (
+	"net/http"
+	"strings"
+)
+
+// JWKS is GET /.well-known/jwks.json: RFC 7517. It may be kept for five seconds,
+// which is less than keys.Publish: a key is known everywhere before it signs. Asking
+// again costs a 304.
+func (h *Handler) JWKS(w http.ResponseWriter, r *http.Request) error {
+	body, etag, err := h.Keys().JWKS(h.Now())
+	if err != nil {
+		return err
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Cache-Control", "public, max-age=5")
+	header.Set("ETag", etag)
+	if matches(r.Header.Get("If-None-Match"), etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	// The client is gone when this fails; there is nobody to tell.
+	_, _ = w.Write(body)
+	return nil
+}
+
+// matches is RFC 9110 section 13.1.2: a list, or a star, compared weakly.
+func matches(header, etag string) bool {
+	for _, candidate := range strings.Split(header, ",") {
+		candidate = strings.TrimPrefix(strings.TrimSpace(candidate), "W/")
+		if candidate == etag || candidate == "*" {
+			return true
+		}
+	}
+	return false
+}

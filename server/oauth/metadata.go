@@ -1,0 +1,59 @@
+package oauth
+
+import "net/http"
+
+// metadata is RFC 8414 section 2 and OpenID Connect Discovery section 3: exactly
+// what works, and nothing that does not. Both documents are the same bytes.
+type metadata struct {
+	Issuer                string   `json:"issuer"`
+	TokenEndpoint         string   `json:"token_endpoint"`
+	IntrospectionEndpoint string   `json:"introspection_endpoint"`
+	RevocationEndpoint    string   `json:"revocation_endpoint"`
+	UserinfoEndpoint      string   `json:"userinfo_endpoint"`
+	JWKSURI               string   `json:"jwks_uri"`
+	GrantTypes            []string `json:"grant_types_supported"`
+	ResponseTypes         []string `json:"response_types_supported"`
+	SubjectTypes          []string `json:"subject_types_supported"`
+	// The algorithms of the keys in the JWKS. A required member, and verifiers of access tokens read it too.
+	IDTokenAlgorithms        []string `json:"id_token_signing_alg_values_supported"`
+	Scopes                   []string `json:"scopes_supported"`
+	Claims                   []string `json:"claims_supported"`
+	TokenAuthMethods         []string `json:"token_endpoint_auth_methods_supported"`
+	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported"`
+	RevocationAuthMethods    []string `json:"revocation_endpoint_auth_methods_supported"`
+	// OpenID Connect Discovery says that leaving these out means true.
+	RequestURIParameter bool `json:"request_uri_parameter_supported"`
+}
+
+func (h *Handler) describe() metadata {
+	confidential := []string{"client_secret_basic", "client_secret_post"}
+	public := []string{"client_secret_basic", "client_secret_post", "none"}
+	return metadata{
+		Issuer:                   h.Issuer,
+		TokenEndpoint:            h.Issuer + "/oauth2/token",
+		IntrospectionEndpoint:    h.Issuer + "/oauth2/introspect",
+		RevocationEndpoint:       h.Issuer + "/oauth2/revoke",
+		UserinfoEndpoint:         h.Issuer + "/userinfo",
+		JWKSURI:                  h.Issuer + "/.well-known/jwks.json",
+		GrantTypes:               grantTypes,
+		ResponseTypes:            []string{},
+		SubjectTypes:             []string{"public"},
+		IDTokenAlgorithms:        []string{"RS256", "ES256"},
+		Scopes:                   []string{"openid", "profile", "email"},
+		Claims:                   []string{"sub", "preferred_username", "email"},
+		TokenAuthMethods:         public,
+		IntrospectionAuthMethods: confidential,
+		RevocationAuthMethods:    public,
+	}
+}
+
+// Metadata is GET /.well-known/oauth-authorization-server and
+// /.well-known/openid-configuration.
+func (h *Handler) Metadata(w http.ResponseWriter, _ *http.Request) error {
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Cache-Control", "public, max-age=300")
+	// The client is gone when this fails; there is nobody to tell.
+	_, _ = w.Write(h.metadata)
+	return nil
+}

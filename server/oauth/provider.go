@@ -1,0 +1,199 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
+	"github.com/ory/x/errorsx"
+
+	"github.com/grantorhq/grantor/clients"
+	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/storage"
+)
+
+// Prepare composes fosite and makes what does not change while the server runs.
+// Call it once, before the first request.
+func (h *Handler) Prepare() error {
+	h.tokens = &storage.Tokens{Store: h.Store, Passwords: h.Passwords, Rand: h.Rand}
+	h.issuers = []string{h.Issuer}
+	h.verified = otter.Must(&otter.Options[[32]byte, struct{}]{
+		MaximumSize: 1000, ExpiryCalculator: otter.ExpiryWriting[[32]byte, struct{}](verifiedFor),
+	})
+	if _, err := io.ReadFull(h.Rand, h.salt[:]); err != nil {
+		return fmt.Errorf("draw salt: %w", err)
+	}
+	var err error
+	if h.metadata, err = json.Marshal(h.describe()); err != nil {
+		return fmt.Errorf("encode metadata: %w", err)
+	}
+	h.provider = fosite.NewOAuth2Provider(h.tokens, h.compose())
+	return nil
+}
+
+// compose is the one composition of fosite. Everything that fosite would fill in
+// lazily is set, and everything that it would do on its own is ours.
+func (h *Handler) compose() *fosite.Config {
+	config := &fosite.Config{
+		// GlobalSecret stays empty: our strategies never ask for it, and a stock one that slipped in fails at once.
+		AccessTokenLifespan:           h.AccessTokenLifetime,
+		RefreshTokenLifespan:          -1, // the grant's row decides
+		AccessTokenIssuer:             h.Issuer,
+		ScopeStrategy:                 fosite.ExactScopeStrategy,
+		AudienceMatchingStrategy:      fosite.ExactAudienceMatchingStrategy,
+		RefreshTokenScopes:            []string{}, // nil would mean: only with offline_access
+		MinParameterEntropy:           1,
+		DisableRefreshTokenValidation: true,
+		ClientAuthenticationStrategy:  authenticated,
+	}
+	helper := &oauth2.HandleHelper{AccessTokenStrategy: h, AccessTokenStorage: h.tokens, Config: config}
+	password := &oauth2.ResourceOwnerPasswordCredentialsGrantHandler{
+		HandleHelper: helper, ResourceOwnerPasswordCredentialsGrantStorage: h.tokens, RefreshTokenStrategy: h, Config: config,
+	}
+	refresh := &oauth2.RefreshTokenGrantHandler{
+		AccessTokenStrategy: h, RefreshTokenStrategy: h, TokenRevocationStorage: h.tokens, Config: config,
+	}
+	machine := &oauth2.ClientCredentialsGrantHandler{HandleHelper: helper, Config: config}
+	config.TokenEndpointHandlers = fosite.TokenEndpointHandlers{dispatcher{
+		clients.GrantPassword:          password,
+		clients.GrantRefreshToken:      refresh,
+		clients.GrantClientCredentials: machine,
+	}}
+	return config
+}
+
+// grantTypes are those that the dispatcher has, in the order that metadata shows.
+var grantTypes = []string{clients.GrantPassword, clients.GrantRefreshToken, clients.GrantClientCredentials}
+
+// authenticated hands fosite the client that the endpoint authenticated before.
+func authenticated(ctx context.Context, _ *http.Request, _ url.Values) (fosite.Client, error) {
+	u, err := storage.UnitFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return u.Client, nil
+}
+
+// dispatcher is fosite's only token handler: it finds the grant's own by name, where
+// fosite would ask every handler and collect a stack trace from each refusal.
+type dispatcher map[string]fosite.TokenEndpointHandler
+
+var _ fosite.TokenEndpointHandler = dispatcher(nil)
+
+func (d dispatcher) of(request fosite.AccessRequester) (fosite.TokenEndpointHandler, bool) {
+	types := request.GetGrantTypes()
+	if len(types) != 1 {
+		return nil, false
+	}
+	handler, ok := d[types[0]]
+	return handler, ok
+}
+
+func (d dispatcher) CanHandleTokenEndpointRequest(_ context.Context, request fosite.AccessRequester) bool {
+	_, ok := d.of(request)
+	return ok
+}
+
+// CanSkipClientAuth is always false: the endpoint has authenticated already.
+func (d dispatcher) CanSkipClientAuth(context.Context, fosite.AccessRequester) bool { return false }
+
+func (d dispatcher) HandleTokenEndpointRequest(ctx context.Context, request fosite.AccessRequester) error {
+	handler, ok := d.of(request)
+	if !ok {
+		return errorsx.WithStack(fosite.ErrUnknownRequest)
+	}
+	return handler.HandleTokenEndpointRequest(ctx, request)
+}
+
+func (d dispatcher) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, response fosite.AccessResponder) error {
+	handler, ok := d.of(request)
+	if !ok {
+		return errorsx.WithStack(fosite.ErrUnknownRequest)
+	}
+	return handler.PopulateTokenEndpointResponse(ctx, request, response)
+}
+
+// Handler is fosite's token strategy: a token is made from the unit of work, and was
+// proven before fosite saw it.
+var (
+	_ oauth2.AccessTokenStrategy  = (*Handler)(nil)
+	_ oauth2.RefreshTokenStrategy = (*Handler)(nil)
+)
+
+// GenerateAccessToken makes the token of RFC 9068, or an opaque one, as the client is registered.
+func (h *Handler) GenerateAccessToken(_ context.Context, request fosite.Requester) (token, signature string, err error) {
+	session, ok := request.GetSession().(*session)
+	if !ok {
+		return "", "", fmt.Errorf("access token: session is a %T", request.GetSession())
+	}
+	u := session.unit
+	session.claims, err = h.newClaims(u, request.GetGrantedScopes(), session.audience)
+	if err != nil {
+		return "", "", err
+	}
+	token, err = h.mint(session.claims, u.Client.Client.AccessToken, u.At)
+	return token, "", err
+}
+
+// GenerateRefreshToken makes the token of the grant's generation. It answers "", and
+// fosite leaves it out, for a client that may not renew.
+func (h *Handler) GenerateRefreshToken(_ context.Context, request fosite.Requester) (token, signature string, err error) {
+	session, ok := request.GetSession().(*session)
+	if !ok {
+		return "", "", fmt.Errorf("refresh token: session is a %T", request.GetSession())
+	}
+	u := session.unit
+	if !u.Client.Client.Allows(clients.GrantRefreshToken) {
+		return "", "", nil
+	}
+	return h.Codec.Mint(grants.Refresh, u.Grant.ID, u.Grant.Generation), "", nil
+}
+
+// AccessTokenSignature is empty: nothing is looked up by it.
+func (*Handler) AccessTokenSignature(context.Context, string) string { return "" }
+
+// RefreshTokenSignature is empty, like AccessTokenSignature.
+func (*Handler) RefreshTokenSignature(context.Context, string) string { return "" }
+
+// ValidateAccessToken is never asked: introspection is ours.
+func (*Handler) ValidateAccessToken(context.Context, fosite.Requester, string) error {
+	return fosite.ErrTokenSignatureMismatch
+}
+
+// ValidateRefreshToken has nothing left to do: the MAC was checked before the query,
+// and the limits in it.
+func (*Handler) ValidateRefreshToken(context.Context, fosite.Requester, string) error { return nil }
+
+// session carries the unit of work through fosite. It is never stored, so it is never cloned.
+type session struct {
+	unit     *storage.Unit
+	audience []string
+	claims   *claims
+}
+
+var _ fosite.Session = (*session)(nil)
+
+// SetSubject is how fosite reports who signed in. The unit knows already.
+func (*session) SetSubject(string) {}
+
+// SetExpiresAt ignores fosite's clock: the claims are made from the unit's.
+func (*session) SetExpiresAt(fosite.TokenType, time.Time) {}
+
+// GetExpiresAt is unknown to fosite.
+func (*session) GetExpiresAt(fosite.TokenType) time.Time { return time.Time{} }
+
+// GetUsername is the name of whoever signed in.
+func (s *session) GetUsername() string { return s.unit.User.Name }
+
+// GetSubject is the user of the grant.
+func (s *session) GetSubject() string { return s.unit.Grant.UserID }
+
+// Clone is the session itself: one request has one.
+func (s *session) Clone() fosite.Session { return s }

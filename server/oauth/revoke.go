@@ -1,0 +1,66 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/grantorhq/grantor/grants"
+)
+
+// Revoke is POST /oauth2/revoke: RFC 7009. A refresh token, of any generation, ends
+// its whole grant; an access token ends alone. An unknown or dead token is a
+// success, another client's is refused (section 2.1), and what the database did not
+// do is never a 200. One statement, and none for a token that does not prove itself.
+func (h *Handler) Revoke(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	form, err := readForm(r)
+	if err != nil {
+		return err
+	}
+	client, err := h.authenticate(ctx, r, form)
+	if err != nil {
+		return err
+	}
+	token := form.Get("token")
+	if token == "" {
+		return invalidRequest("token is missing")
+	}
+	if err := h.revoke(ctx, client.Client.ID, token); err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (h *Handler) revoke(ctx context.Context, clientID, token string) error {
+	now := h.Now()
+	trail := trailOf(ctx)
+	trail.Outcome = "nothing to revoke"
+	if id, _, err := h.Codec.Parse(grants.Refresh, token); err == nil {
+		found, own, err := h.Store.Revoke(ctx, id, clientID, now)
+		if err != nil {
+			return err
+		}
+		if found && !own {
+			return invalidGrant("another client's refresh token")
+		}
+		if found {
+			trail.Session, trail.Outcome = id.String(), "session revoked"
+		}
+		return nil
+	}
+	c, err := h.readAccessToken(token, now)
+	if errors.Is(err, errAccessToken) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if c.ClientID != clientID {
+		return invalidGrant("another client's access token")
+	}
+	trail.Session, trail.Outcome = c.Grant, "access token revoked"
+	return h.Store.Deny(ctx, c.ID, c.expires())
+}

@@ -1,0 +1,228 @@
+package oauth
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/ory/fosite"
+
+	"github.com/grantorhq/grantor/clients"
+	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/storage"
+	"github.com/grantorhq/grantor/users"
+)
+
+// tokenResponse is RFC 6749 section 5.1.
+type tokenResponse struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	Scope        string `json:"scope,omitempty"`
+}
+
+// Token is POST /oauth2/token: RFC 6749 section 3.2. Whatever the grant, the same
+// checks come first and in the same order: form, client, grant type, scope,
+// audience, the token's own proof. Only then does fosite run the grant, and no
+// grant can forget one of them.
+func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	trail := trailOf(ctx)
+	form, err := readForm(r)
+	if err != nil {
+		return err
+	}
+	client, err := h.authenticate(ctx, r, form)
+	if err != nil {
+		return err
+	}
+	grantType := form.Get("grant_type")
+	switch {
+	case grantType == "":
+		return invalidRequest("grant_type is missing")
+	case !slices.Contains(grantTypes, grantType):
+		return unsupportedGrantType()
+	case !client.Client.Allows(grantType):
+		return unauthorizedClient("not registered for the grant type")
+	}
+	trail.Grant = grantType
+
+	u := &storage.Unit{
+		At: h.Now(), Client: client, Address: addressOf(ctx), Agent: agentOf(r),
+		Limits: h.limits(client.Client), Life: h.sessionLife(client.Client),
+	}
+	if u.Scope, err = askedScope(form, client.Client); err != nil {
+		return err
+	}
+	if u.Audience, err = h.askedAudience(form, client.Client); err != nil {
+		return err
+	}
+	if err := h.prove(u, grantType, form); err != nil {
+		return err
+	}
+
+	// fosite gets what is left: it must neither read the body again nor judge the audience by its own rules.
+	form.Del("audience")
+	form.Del("resource")
+	r.Form, r.PostForm = form, form
+	ctx = storage.WithUnit(ctx, u)
+	request, err := h.provider.NewAccessRequest(ctx, r, &session{unit: u})
+	if err != nil {
+		trail.Session = sessionOf(u)
+		return refusal(u, err)
+	}
+	if err := h.allow(u, grantType, request); err != nil {
+		return err
+	}
+	response, err := h.provider.NewAccessResponse(ctx, request)
+	trail.Session = sessionOf(u)
+	if err != nil {
+		return refusal(u, err)
+	}
+	trail.Outcome = outcome(u)
+	return writeToken(w, u, request, response)
+}
+
+// prove checks what the grant's own parameters can prove by themselves, without a query.
+func (h *Handler) prove(u *storage.Unit, grantType string, form url.Values) error {
+	switch grantType {
+	case clients.GrantRefreshToken:
+		token := form.Get("refresh_token")
+		if token == "" {
+			return invalidRequest("refresh_token is missing")
+		}
+		id, generation, err := h.Codec.Parse(grants.Refresh, token)
+		if err != nil || generation < 1 {
+			return invalidGrant("not a refresh token of this server")
+		}
+		u.ID, u.Generation = id, generation
+	case clients.GrantPassword:
+		if len(form.Get("password")) > users.MaxPassword {
+			return invalidRequest("password is too long")
+		}
+		if form.Get("username") == "" || form.Get("password") == "" {
+			return invalidRequest("username or password is missing")
+		}
+	}
+	return nil
+}
+
+// allow grants what was asked for and checked; nothing asked means all that is
+// registered (RFC 6749 section 3.3). A refresh was told by its row.
+func (h *Handler) allow(u *storage.Unit, grantType string, request fosite.AccessRequester) error {
+	asked := request.GetSession().(*session)
+	asked.audience = u.Audience
+	if grantType == clients.GrantRefreshToken {
+		if len(asked.audience) == 0 {
+			asked.audience = u.Grant.Audience
+		}
+		return nil
+	}
+	scope := u.Scope
+	if len(scope) == 0 {
+		scope = u.Client.Client.Scope
+	}
+	for _, s := range scope {
+		request.GrantScope(s)
+	}
+	if grantType != clients.GrantPassword {
+		return nil
+	}
+	if len(asked.audience) == 0 {
+		asked.audience = h.issuers
+	}
+	if err := h.tokens.Start(u, scope, asked.audience); err != nil {
+		return err
+	}
+	request.SetID(u.Grant.ID.String())
+	return nil
+}
+
+// askedScope is the scope parameter, letter for letter within the registration.
+func askedScope(form url.Values, c *clients.Client) ([]string, error) {
+	asked := grants.SplitScope(form.Get("scope"))
+	slices.Sort(asked)
+	asked = slices.Compact(asked)
+	if !grants.Covers(c.Scope, asked) {
+		return nil, invalidScope("not registered for the client")
+	}
+	return asked, nil
+}
+
+// askedAudience reads resource (RFC 8707) and audience. The server itself may always be asked for.
+func (h *Handler) askedAudience(form url.Values, c *clients.Client) ([]string, error) {
+	var asked []string
+	for _, values := range [][]string{form["resource"], form["audience"]} {
+		for _, value := range values {
+			asked = append(asked, strings.Fields(value)...)
+		}
+	}
+	slices.Sort(asked)
+	asked = slices.Compact(asked)
+	for _, a := range asked {
+		if a != h.Issuer && !slices.Contains(c.Audience, a) {
+			return nil, invalidTarget("not registered for the client")
+		}
+	}
+	return asked, nil
+}
+
+func writeToken(w http.ResponseWriter, u *storage.Unit, request fosite.AccessRequester, response fosite.AccessResponder) error {
+	made, ok := request.GetSession().(*session)
+	if !ok || made.claims == nil {
+		return fmt.Errorf("token response: no claims in a %T", request.GetSession())
+	}
+	refresh, _ := response.GetExtra("refresh_token").(string)
+	return writeJSON(w, tokenResponse{
+		AccessToken: response.GetAccessToken(), TokenType: "Bearer", ExpiresIn: made.claims.Expires - u.At.Unix(),
+		RefreshToken: refresh, Scope: made.claims.Scope,
+	})
+}
+
+// writeJSON answers 200 with a body that nobody may keep: RFC 6749 section 5.1.
+func writeJSON(w http.ResponseWriter, answer any) error {
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	header := w.Header()
+	header["Content-Type"] = []string{"application/json"}
+	header["Cache-Control"] = []string{"no-store"}
+	header["Pragma"] = []string{"no-cache"}
+	// The client is gone when this fails; there is nobody to tell.
+	_, _ = w.Write(body)
+	return nil
+}
+
+func outcome(u *storage.Unit) string {
+	switch u.Verdict {
+	case grants.Rotated, grants.Retried:
+		return string(u.Verdict)
+	}
+	return "issued"
+}
+
+func sessionOf(u *storage.Unit) string {
+	switch {
+	case u.Grant.ID != (grants.ID{}):
+		return u.Grant.ID.String()
+	case u.ID != (grants.ID{}):
+		return u.ID.String()
+	}
+	return ""
+}
+
+// maxAgent bounds what a session remembers of a browser's name for itself.
+const maxAgent = 200
+
+func agentOf(r *http.Request) string {
+	agent := strings.ToValidUTF8(strings.ReplaceAll(r.UserAgent(), "\x00", ""), "")
+	if len(agent) > maxAgent {
+		agent = strings.ToValidUTF8(agent[:maxAgent], "")
+	}
+	return agent
+}

@@ -1,0 +1,97 @@
+package oauth
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// userinfo is OpenID Connect Core section 5.3.2.
+type userinfo struct {
+	Subject           string `json:"sub"`
+	PreferredUsername string `json:"preferred_username,omitempty"`
+	Email             string `json:"email,omitempty"`
+}
+
+// Userinfo is GET and POST /userinfo: OpenID Connect Core section 5.3, for an access
+// token with the scope openid and this server as an audience. One statement.
+func (h *Handler) Userinfo(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	token, err := bearer(r)
+	if err != nil {
+		return err
+	}
+	now := h.Now()
+	c, err := h.readAccessToken(token, now)
+	if errors.Is(err, errAccessToken) {
+		return invalidToken("not a live access token")
+	}
+	if err != nil {
+		return err
+	}
+	trail := trailOf(ctx)
+	trail.Client, trail.Session = c.ClientID, c.Grant
+	if !c.isFor(h.Issuer) {
+		return invalidToken("for another audience")
+	}
+	if c.Grant == "" || !slices.Contains(c.scopes(), "openid") {
+		return insufficientScope("openid")
+	}
+	id, err := c.grantID()
+	if err != nil {
+		return err
+	}
+	record, err := h.Store.Access(ctx, id, c.ClientID, c.ID, now)
+	if err != nil {
+		return err
+	}
+	if !alive(c, record) {
+		return invalidToken("revoked")
+	}
+	answer := userinfo{Subject: c.Subject}
+	if slices.Contains(c.scopes(), "profile") {
+		answer.PreferredUsername = record.UserName
+	}
+	if slices.Contains(c.scopes(), "email") {
+		answer.Email = record.UserEmail
+	}
+	trail.Outcome = "told"
+	return writeJSON(w, answer)
+}
+
+// bearer takes the token from the header (RFC 6750 section 2.1) or, in a POST, from
+// the form (section 2.2), but never from the query (RFC 9700 section 4.3.2), and
+// only by one way at once.
+func bearer(r *http.Request) (string, error) {
+	if r.URL.Query().Has("access_token") {
+		return "", invalidRequest("an access token in the query is not read")
+	}
+	headers := r.Header.Values("Authorization")
+	if len(headers) > 1 {
+		return "", invalidRequest("two Authorization headers")
+	}
+	var token string
+	if len(headers) == 1 {
+		scheme, value, _ := strings.Cut(headers[0], " ")
+		if strings.EqualFold(scheme, "Bearer") {
+			token = strings.TrimSpace(value)
+		}
+	}
+	if r.Method == http.MethodPost && r.Header.Get("Content-Type") != "" {
+		form, err := readForm(r)
+		if err != nil {
+			return "", err
+		}
+		if inForm := form.Get("access_token"); inForm != "" {
+			if token != "" {
+				return "", invalidRequest("two access tokens")
+			}
+			token = inForm
+		}
+	}
+	if token == "" {
+		return "", missingToken()
+	}
+	return token, nil
+}
