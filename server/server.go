@@ -1,0 +1,160 @@
+// Package server turns configuration and a store into one http.Handler.
+//
+//	server.go      what is wired, and the work beside requests
+//	routes.go      every route, in one table
+//	middleware.go  what happens around every request: id, log line, panic, bounds, CORS
+//	errors.go      the one place where an error becomes an answer
+//	health.go      /healthz and /readyz
+//
+// The endpoints themselves are in packages named after who calls them: oauth for
+// applications. cmd/grantor calls New, Handler, Run and Drain; tests call the same.
+// It never reads the environment, opens a listener, or decides what a token is.
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/grantorhq/grantor/config"
+	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/server/oauth"
+	"github.com/grantorhq/grantor/storage"
+	"github.com/grantorhq/grantor/users"
+)
+
+// Deps is what a server is made of. All of it is needed.
+type Deps struct {
+	Config    config.Config // resolved: the issuer is set
+	Store     *storage.Store
+	Secrets   *keys.Secrets
+	Passwords *users.Passwords
+	Now       func() time.Time
+	Rand      io.Reader
+	Log       *slog.Logger
+	Version   string
+}
+
+// Server is one replica.
+type Server struct {
+	deps     Deps
+	oauth    *oauth.Handler
+	keys     atomic.Pointer[keys.Set]
+	handler  http.Handler
+	draining atomic.Bool
+	name     string // of this replica, for leases
+}
+
+// New loads the signing keys (and makes the first ones), and wires the handlers. It
+// answers storage.ErrSecrets when the server secrets are not those of the database.
+func New(ctx context.Context, d Deps) (*Server, error) {
+	s := &Server{deps: d}
+	if err := s.loadKeys(ctx); err != nil {
+		return nil, err
+	}
+	var raw [12]byte
+	if _, err := io.ReadFull(d.Rand, raw[:]); err != nil {
+		return nil, fmt.Errorf("draw replica name: %w", err)
+	}
+	s.name = base64.RawURLEncoding.EncodeToString(raw[:])
+
+	codec, opaque, err := tokenKeys(d.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	s.oauth = &oauth.Handler{
+		Issuer: d.Config.Issuer, Store: d.Store, Passwords: d.Passwords, Codec: codec, Opaque: opaque,
+		Keys: s.keys.Load, Now: d.Now, Rand: d.Rand,
+		AccessTokenLifetime: d.Config.AccessTokenLifetime, RefreshTokenLifetime: d.Config.RefreshTokenLifetime,
+		SessionLifetime: d.Config.SessionLifetime, RetryWindow: d.Config.RetryWindow,
+	}
+	if err := s.oauth.Prepare(); err != nil {
+		return nil, err
+	}
+	s.handler = s.routes()
+	return s, nil
+}
+
+// tokenKeys derives what tokens are made with. The purposes are part of the token
+// format: changing one ends every token.
+func tokenKeys(secrets *keys.Secrets) (*grants.Codec, *oauth.Opaque, error) {
+	var macs []grants.Key
+	for _, d := range secrets.Derive("grant tokens") {
+		macs = append(macs, grants.Key{ID: d.ID, Secret: d.Key})
+	}
+	codec, err := grants.NewCodec(macs)
+	if err != nil {
+		return nil, nil, err
+	}
+	var seals []oauth.SealKey
+	for _, d := range secrets.Derive("opaque access tokens") {
+		seals = append(seals, oauth.SealKey{ID: d.ID, Key: d.Key})
+	}
+	opaque, err := oauth.NewOpaque(seals)
+	return codec, opaque, err
+}
+
+// Handler serves every route.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Drain makes /readyz say no, so that load balancers look elsewhere. Requests are still answered.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Run does what no request waits for, until ctx ends: it watches for what others
+// changed, cleans, and notes which secrets were used. It always returns ctx's error.
+func (s *Server) Run(ctx context.Context) error {
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		s.deps.Store.Watch(ctx, func(ctx context.Context) {
+			if err := s.loadKeys(ctx); err != nil {
+				s.deps.Log.ErrorContext(ctx, "signing keys changed and can not be read", "error", err)
+			}
+		})
+	}()
+	ticker := time.NewTicker(s.deps.Config.HousekeepingInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			<-watched
+			s.flush(context.WithoutCancel(ctx))
+			return ctx.Err()
+		case <-ticker.C:
+			s.clean(ctx)
+			s.flush(ctx)
+		}
+	}
+}
+
+func (s *Server) clean(ctx context.Context) {
+	// The lease outlasts a round, so that a slow replica is not joined by another.
+	done, err := s.deps.Store.Clean(ctx, s.name, 3*s.deps.Config.HousekeepingInterval)
+	if err != nil {
+		s.deps.Log.WarnContext(ctx, "housekeeping stopped early", "error", err)
+	}
+	if done.Sessions+done.DeniedTokens+done.SigningKeys > 0 {
+		s.deps.Log.InfoContext(ctx, "housekeeping", "sessions", done.Sessions, "denied_tokens", done.DeniedTokens, "signing_keys", done.SigningKeys)
+	}
+}
+
+func (s *Server) flush(ctx context.Context) {
+	if err := s.deps.Store.FlushSecretUses(ctx); err != nil {
+		s.deps.Log.WarnContext(ctx, "uses of client secrets were not noted", "error", err)
+	}
+}
+
+func (s *Server) loadKeys(ctx context.Context) error {
+	set, err := s.deps.Store.SigningKeys(ctx, s.deps.Secrets)
+	if err != nil {
+		return fmt.Errorf("load signing keys: %w", err)
+	}
+	s.keys.Store(set)
+	return nil
+}
