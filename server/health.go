@@ -2,7 +2,6 @@ package server
 
 import (
 	"net/http"
-
 )
 
 // healthz says that the process lives. It asks nobody: a dead database is no reason to be restarted.
