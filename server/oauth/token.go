@@ -145,12 +145,10 @@ func (h *Handler) allow(u *storage.Unit, grantType string, request fosite.Access
 // askedScope is the scope parameter, letter for letter within the registration.
 func askedScope(form url.Values, c *clients.Client) ([]string, error) {
 	asked := grants.SplitScope(form.Get("scope"))
-	slices.Sort(asked)
-	asked = slices.Compact(asked)
-	if !grants.Covers(c.Scope, asked) {
+	if len(asked) > maxAsked || !grants.Covers(c.Scope, asked) {
 		return nil, invalidScope("not registered for the client")
 	}
-	return asked, nil
+	return distinct(asked), nil
 }
 
 // askedAudience reads resource (RFC 8707) and audience. The server itself may always be asked for.
@@ -161,14 +159,30 @@ func (h *Handler) askedAudience(form url.Values, c *clients.Client) ([]string, e
 			asked = append(asked, strings.Fields(value)...)
 		}
 	}
-	slices.Sort(asked)
-	asked = slices.Compact(asked)
+	if len(asked) > maxAsked {
+		return nil, invalidTarget("too many")
+	}
+	asked = distinct(asked)
 	for _, a := range asked {
 		if a != h.Issuer && !slices.Contains(c.Audience, a) {
 			return nil, invalidTarget("not registered for the client")
 		}
 	}
 	return asked, nil
+}
+
+// maxAsked bounds the work on one request. It is more than a client can be registered with.
+const maxAsked = 150
+
+// distinct keeps the first of each, in the order that was asked.
+func distinct(list []string) []string {
+	var kept []string
+	for _, item := range list {
+		if !slices.Contains(kept, item) {
+			kept = append(kept, item)
+		}
+	}
+	return kept
 }
 
 func writeToken(w http.ResponseWriter, u *storage.Unit, request fosite.AccessRequester, response fosite.AccessResponder) error {
