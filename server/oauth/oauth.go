@@ -6,6 +6,7 @@
 //	provider.go          the fosite composition and the map of grants
 //	authenticate.go      client authentication, for every endpoint that has it
 //	form.go              what a request body may be
+//	cookie.go            the refresh token of browser clients: set, read, taken back
 //	access_token.go      RFC 9068 and opaque access tokens: made and read
 //	introspect.go        RFC 7662
 //	revoke.go            RFC 7009

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
+	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
 )
 
@@ -22,17 +24,30 @@ func (h *Handler) Revoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	c := client.Client
+	if form.Get("token") == "" {
+		// A browser can not name the token that it may not see.
+		if err := admitBrowser(r, c, true); err != nil {
+			return err
+		}
+		h.fromCookie(r, form, c, "token")
+	}
 	token := form.Get("token")
 	if token == "" {
 		return invalidRequest("token is missing")
 	}
-	if err := h.revoke(ctx, client.Client.ID, token); err != nil {
+	if err := h.revoke(ctx, c.ID, token); err != nil {
 		return err
+	}
+	if c.RefreshToken == clients.DeliverCookie && isRefresh(token) {
+		h.setCookie(w, c, "", 0)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
 	return nil
 }
+
+func isRefresh(token string) bool { return strings.HasPrefix(token, string(grants.Refresh)) }
 
 func (h *Handler) revoke(ctx context.Context, clientID, token string) error {
 	now := h.Now()

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -61,8 +62,15 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	if u.Audience, err = h.askedAudience(form, client.Client); err != nil {
 		return err
 	}
-	if err := h.prove(u, grantType, form); err != nil {
+	renewal := grantType == clients.GrantRefreshToken
+	if err := admitBrowser(r, client.Client, renewal); err != nil {
 		return err
+	}
+	if renewal {
+		h.fromCookie(r, form, client.Client, "refresh_token")
+	}
+	if err := h.prove(u, grantType, form); err != nil {
+		return h.ended(w, client.Client, err)
 	}
 
 	// fosite gets what is left: it must neither read the body again nor judge the audience by its own rules.
@@ -73,7 +81,7 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	request, err := h.provider.NewAccessRequest(ctx, r, &session{unit: u})
 	if err != nil {
 		trail.Session = sessionOf(u)
-		return refusal(u, err)
+		return h.ended(w, client.Client, refusal(u, err))
 	}
 	if err := h.allow(u, grantType, request); err != nil {
 		return err
@@ -84,7 +92,15 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 		return refusal(u, err)
 	}
 	trail.Outcome = outcome(u)
-	return writeToken(w, u, request, response)
+	return h.writeToken(w, u, request, response)
+}
+
+// ended takes the cookie back from a browser whose session is over.
+func (h *Handler) ended(w http.ResponseWriter, c *clients.Client, err error) error {
+	if refused := new(Error); c.RefreshToken == clients.DeliverCookie && errors.As(err, &refused) && refused.Code == "invalid_grant" {
+		h.setCookie(w, c, "", 0)
+	}
+	return err
 }
 
 // prove checks what the grant's own parameters can prove by themselves, without a query.
@@ -185,12 +201,16 @@ func distinct(list []string) []string {
 	return kept
 }
 
-func writeToken(w http.ResponseWriter, u *storage.Unit, request fosite.AccessRequester, response fosite.AccessResponder) error {
+func (h *Handler) writeToken(w http.ResponseWriter, u *storage.Unit, request fosite.AccessRequester, response fosite.AccessResponder) error {
 	made, ok := request.GetSession().(*session)
 	if !ok || made.claims == nil {
 		return fmt.Errorf("token response: no claims in a %T", request.GetSession())
 	}
 	refresh, _ := response.GetExtra("refresh_token").(string)
+	if client := u.Client.Client; client.RefreshToken == clients.DeliverCookie && refresh != "" {
+		h.setCookie(w, client, refresh, min(u.Limits.Idle, u.Grant.ExpiresAt.Sub(u.At)))
+		refresh = ""
+	}
 	return writeJSON(w, tokenResponse{
 		AccessToken: response.GetAccessToken(), TokenType: "Bearer", ExpiresIn: made.claims.Expires - u.At.Unix(),
 		RefreshToken: refresh, Scope: made.claims.Scope,

@@ -1,0 +1,72 @@
+package oauth
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/grantorhq/grantor/clients"
+)
+
+// A browser client registered with the cookie never sees its refresh token: the
+// token endpoint sets it HttpOnly and reads it back. A cookie is sent by the
+// browser, not by the script, so every request that uses one must prove where it
+// comes from: an Origin registered for that client, and Fetch Metadata that agrees.
+
+// cookieName carries the __Host- prefix wherever the browser can enforce it.
+func (h *Handler) cookieName(c *clients.Client) string {
+	if h.secure() {
+		return "__Host-grantor-rt-" + c.ID
+	}
+	return "grantor-rt-" + c.ID
+}
+
+func (h *Handler) secure() bool { return strings.HasPrefix(h.Issuer, "https:") }
+
+func (h *Handler) setCookie(w http.ResponseWriter, c *clients.Client, value string, life time.Duration) {
+	age := int(life / time.Second)
+	if value == "" || age <= 0 {
+		age = -1 // gone at once
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: h.cookieName(c), Value: value, Path: "/", MaxAge: age,
+		Secure: h.secure(), HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	})
+}
+
+// admitBrowser refuses a browser client's request from elsewhere. Without an Origin
+// only a request that needs no cookie passes: a server may redeem for its browser.
+func admitBrowser(r *http.Request, c *clients.Client, needsOrigin bool) error {
+	if c.RefreshToken != clients.DeliverCookie {
+		return nil
+	}
+	origins := r.Header.Values("Origin")
+	if len(origins) == 0 && !needsOrigin {
+		return nil
+	}
+	if len(origins) != 1 || !c.HasOrigin(origins[0]) {
+		return invalidRequest("the origin is not registered for the client")
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "same-origin", "same-site":
+	default:
+		return invalidRequest("the request is from another site")
+	}
+	switch r.Header.Get("Sec-Fetch-Mode") {
+	case "", "cors", "same-origin":
+		return nil
+	}
+	return invalidRequest("the request is not from a script of the client")
+}
+
+// fromCookie puts the cookie's token where a form would have it. A token in the form
+// stays: there is nothing that a script could gain by sending one.
+func (h *Handler) fromCookie(r *http.Request, form url.Values, c *clients.Client, parameter string) {
+	if c.RefreshToken != clients.DeliverCookie || form.Get(parameter) != "" {
+		return
+	}
+	if cookie, err := r.Cookie(h.cookieName(c)); err == nil && cookie.Value != "" {
+		form.Set(parameter, cookie.Value)
+	}
+}
