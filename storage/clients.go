@@ -143,6 +143,9 @@ func createSecrets(tx *gorm.DB, id string, secrets []clients.Secret) error {
 
 // Client reads one client from the database, not from the cache. It answers clients.ErrNotFound.
 func (s *Store) Client(ctx context.Context, id string) (*clients.Client, error) {
+	if !storable(id) {
+		return nil, fmt.Errorf("%w: %q", clients.ErrNotFound, id)
+	}
 	var row clientRow
 	var secrets []secretRow
 	err := s.unit(ctx, "read client", func(ctx context.Context) error {

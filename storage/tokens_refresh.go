@@ -74,6 +74,13 @@ func within(list, allowed []string) []string {
 // It answers the grant as it is afterwards, without one when nothing more may be said
 // than Dead.
 func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds, from string) (grants.Grant, grants.Verdict, error) {
+	if show.Generation < 1 {
+		return grants.Grant{}, grants.Dead, nil // the code's generation is not a refresh token's
+	}
+	scope, audience := distinct(show.Scope), distinct(show.Audience)
+	if !grantable(scope) || !grantable(audience) {
+		return s.judge(ctx, id, show, b)
+	}
 	var row grantRow
 	query, args := rotate, []any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.IdleSince), from}
 	var check strings.Builder
@@ -84,8 +91,8 @@ func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b
 			fmt.Fprintf(&check, " AND replace(' ' || %s || ' ', $%d, '') <> ' ' || %s || ' '", column, len(args), column)
 		}
 	}
-	covered("scope", show.Scope)
-	covered("audience", show.Audience)
+	covered("scope", scope)
+	covered("audience", audience)
 	found, err := s.one(ctx, s.write, "rotate refresh token", fmt.Sprintf(query, check.String()), args, row.dest()...)
 	if err != nil {
 		return grants.Grant{}, "", err
@@ -95,6 +102,37 @@ func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b
 		return g, grants.Rotated, err
 	}
 	return s.judge(ctx, id, show, b)
+}
+
+// mostWords is more scopes, or audiences, than any client may register.
+const mostWords = 150
+
+// grantable is false for what no grant can hold. The databases must not see it:
+// they refuse some text (NUL, bytes that are not UTF-8) and very long statements,
+// and that would look as if they were unavailable.
+func grantable(words []string) bool {
+	if len(words) > mostWords {
+		return false
+	}
+	for _, word := range words {
+		if word == "" || strings.Contains(word, " ") || !storable(word) {
+			return false
+		}
+	}
+	return true
+}
+
+// distinct leaves out repetitions: a request body holds many more words than a statement may.
+func distinct(words []string) []string {
+	seen := make(map[string]bool, len(words))
+	kept := make([]string, 0, len(words))
+	for _, word := range words {
+		if !seen[word] {
+			seen[word] = true
+			kept = append(kept, word)
+		}
+	}
+	return kept
 }
 
 func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds) (grants.Grant, grants.Verdict, error) {

@@ -57,6 +57,9 @@ const selectUser = `SELECT id, name, email, password_hash, created_at, updated_a
 // UserByLogin finds an account by name or address in any spelling, or by id. It
 // answers users.ErrNotFound.
 func (s *Store) UserByLogin(ctx context.Context, login string) (users.User, error) {
+	if !storable(login) {
+		return users.User{}, users.ErrNotFound
+	}
 	var row userRow
 	found, err := s.one(ctx, s.read, "read user", selectUser, []any{users.NormalizeName(login), login},
 		&row.ID, &row.Name, &row.Email, &row.PasswordHash, &row.CreatedAt, &row.UpdatedAt, &row.DisabledAt)
