@@ -112,11 +112,7 @@ func (s *Server) Run(ctx context.Context) error {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		s.deps.Store.Watch(ctx, func(ctx context.Context) {
-			if err := s.loadKeys(ctx); err != nil {
-				s.deps.Log.ErrorContext(ctx, "signing keys changed and can not be read", "error", err)
-			}
-		})
+		s.deps.Store.Watch(ctx, s.loadKeys)
 	}()
 	ticker := time.NewTicker(s.deps.Config.HousekeepingInterval)
 	defer ticker.Stop()
