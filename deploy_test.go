@@ -2,7 +2,6 @@ package grantor_test
 
 import (
 	"bytes"
-	"context"
 	"io/fs"
 	"maps"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/stretchr/testify/require"
@@ -159,46 +157,6 @@ func TestCompose_mounts_only_what_is_there(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestCompose_runs_only_commands_that_exist(t *testing.T) {
-	t.Parallel()
-	program := buildProgram(t)
-	commands := map[string][]string{"the image's CMD": dockerfile(t).cmd}
-	for name, service := range readCompose(t).ours() {
-		commands[name] = texts(service["command"])
-	}
-	comments, err := os.ReadFile("docker-compose.yml")
-	require.NoError(t, err)
-	for _, line := range regexp.MustCompile(`exec grantor-1 /grantor (.*)`).FindAllStringSubmatch(string(comments), -1) {
-		commands["the comment"] = strings.Fields(line[1])
-	}
-	require.Len(t, commands, 5)
-	for name, command := range commands {
-		require.NotEmpty(t, command, name)
-		require.Contains(t, helpOf(t, program, command), "grantor "+strings.Join(command[:min(2, len(command))], " "), name)
-	}
-	require.NotContains(t, helpOf(t, program, []string{"migrate", "upwards"}), "grantor migrate upwards", "or this test would see nothing")
-}
-
-func helpOf(t *testing.T, program string, command []string) string {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), program, append(slices.Clone(command), "--help")...).CombinedOutput()
-	require.NoError(t, err, "grantor %v: %s", command, out)
-	return string(out)
-}
-
-// buildProgram builds as the Dockerfile does.
-func buildProgram(t *testing.T) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	program := filepath.Join(t.TempDir(), "grantor")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, "./cmd/grantor")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return program
 }
 
 func TestCompose_services_fit_together(t *testing.T) {

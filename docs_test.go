@@ -35,7 +35,6 @@ func pages(t *testing.T) map[string]string {
 var (
 	link     = regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`)
 	codePath = regexp.MustCompile("`((?:[a-z0-9_.-]+/)+[A-Za-z0-9_.-]*|[A-Za-z_-]+\\.(?:go|md|yml|txt))`")
-	command  = regexp.MustCompile(`(?m)^    (?:go run \./cmd/)?(grantor [a-z].*)$|` + "`(grantor [a-z][^`]*)`")
 	target   = regexp.MustCompile(`\bmake ([a-z]+)( {2,}#|` + "`" + `)`)
 )
 
@@ -69,38 +68,6 @@ func TestDocs_name_only_files_that_exist(t *testing.T) {
 			require.NoError(t, err, "%s names %s", path, name)
 		}
 	}
-}
-
-func TestDocs_commands_exist_with_their_flags(t *testing.T) {
-	t.Parallel()
-	program := buildProgram(t)
-	seen := 0
-	for path, text := range pages(t) {
-		for _, found := range command.FindAllStringSubmatch(text, -1) {
-			line, _, _ := strings.Cut(found[1]+found[2], " >")
-			words := strings.Fields(line)[1:]
-			var verbs []string
-			for _, word := range words {
-				if !regexp.MustCompile(`^[a-z-]+$`).MatchString(word) || strings.HasPrefix(word, "-") || len(verbs) == 2 {
-					break
-				}
-				verbs = append(verbs, word)
-			}
-			if len(verbs) == 0 {
-				continue
-			}
-			help := helpOf(t, program, verbs)
-			require.Contains(t, help, "grantor "+strings.Join(verbs, " "), "%s: %s", path, line)
-			for _, word := range words {
-				if strings.HasPrefix(word, "--") {
-					name, _, _ := strings.Cut(word, "=")
-					require.Contains(t, help, name+" ", "%s: %s", path, line)
-				}
-			}
-			seen++
-		}
-	}
-	require.Greater(t, seen, 10)
 }
 
 func TestDocs_make_targets_exist(t *testing.T) {
