@@ -66,29 +66,34 @@ func (s *Store) revisions(ctx context.Context) (r revisions, err error) {
 	return r, err
 }
 
+// maxListenPause bounds how long a replica goes without trying to listen again.
+const maxListenPause = 10 * time.Second
+
 // keepListening turns notifications into wake-ups, and a lost connection into doubt.
+// Where nobody can listen (some poolers, some engines) asking is all there is.
 func (s *Store) keepListening(ctx context.Context) {
-	failing := false
+	listening, pause := false, watchInterval
 	for {
 		err := s.listen(ctx, func() {
-			failing = false
+			listening, pause = true, watchInterval
 			s.wake()
 		})
 		if ctx.Err() != nil {
 			return
 		}
-		// Whatever broke it, changes may have been missed: ask the database again before trusting the cache.
-		s.clients.forget()
-		if !failing {
+		if listening {
+			// Changes may have been missed: ask the database before trusting the cache again.
+			s.clients.forget()
 			s.log.WarnContext(ctx, "not listening for changes, asking for them instead", "error", err)
 		}
-		failing = true
-		pause := time.NewTimer(watchInterval)
+		listening = false
+		timer := time.NewTimer(pause)
+		pause = min(2*pause, maxListenPause)
 		select {
 		case <-ctx.Done():
-			pause.Stop()
+			timer.Stop()
 			return
-		case <-pause.C:
+		case <-timer.C:
 		}
 	}
 }
