@@ -152,7 +152,7 @@ func (c *cli) withStore(cmd *cobra.Command, fn func(ctx context.Context, d desk)
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if store.Dialect() == sqlite {
+	if store.Dialect() == storage.SQLite {
 		// One file, one owner: nobody else has to agree to a new schema.
 		if _, err := store.Migrate(cmd.Context()); err != nil {
 			return err
@@ -163,8 +163,6 @@ func (c *cli) withStore(cmd *cobra.Command, fn func(ctx context.Context, d desk)
 	}
 	return fn(cmd.Context(), desk{Store: store, config: cfg})
 }
-
-const sqlite = "sqlite"
 
 // open connects without looking at the schema.
 func (c *cli) open(ctx context.Context, cfg config.Config) (*storage.Store, error) {

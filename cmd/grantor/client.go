@@ -57,7 +57,7 @@ func (r *registration) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&r.authMethod, "auth-method", "", "Only this `METHOD`: client_secret_basic or client_secret_post (default either)")
 	flags.StringVar(&r.pkce, "pkce", "", "`RULE`: required or optional (default required)")
 	flags.StringVar(&r.accessToken, "access-token", "", "`FORMAT`: jwt or opaque (default jwt)")
-	flags.StringVar(&r.refreshToken, "refresh-token", "", "Where it is `DELIVERED`: body or cookie (default body)")
+	flags.StringVar(&r.refreshToken, "refresh-token", "", "Its `WAY` to the client: body or cookie (default body)")
 	flags.StringArrayVar(&r.origins, "allowed-origin", nil, "Browser `ORIGIN` that may call with the cookie, repeatable")
 	flags.DurationVar(&r.accessTokenLifetime, "access-token-lifetime", 0, "How long an access token works, a `SPAN` such as 5m (default the setting access_token_lifetime)")
 	flags.DurationVar(&r.refreshTokenLifetime, "refresh-token-lifetime", 0, "How long a session lives without renewal, a `SPAN` (default the setting refresh_token_lifetime)")
@@ -118,7 +118,7 @@ func (c *cli) clientCreate() *cobra.Command {
   grantor client create --id orders-api --resource-server --audience https://orders.example.com`,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client := clients.Client{ID: id, Public: public, CreatedAt: c.now(), UpdatedAt: c.now(), Version: 1}
+		client := clients.Client{ID: id, Public: public}
 		if flag := cmd.Flags().Lookup("redirect-uri"); flag.Changed && len(r.redirectURIs) == 1 && r.redirectURIs[0] == "" {
 			return &usageError{message: "--redirect-uri is empty", hint: "leave it out, or give the whole URI"}
 		}
@@ -152,9 +152,9 @@ func (c *cli) clientCreate() *cobra.Command {
 				client.Secrets, plain = []clients.Secret{secret}, text
 			}
 			if err := d.CreateClient(ctx, client); err != nil {
-				return fmt.Errorf("create client %q: %w", client.ID, err)
+				return err
 			}
-			return c.printIssued(client, plain, asJSON)
+			return c.printIssued(ctx, d, client.ID, plain, asJSON)
 		})
 	}
 	r.declare(cmd.Flags())
@@ -192,7 +192,12 @@ func (c *cli) newSecret(ctx context.Context, cfg config.Config, chosen string) (
 	return secret, "", err
 }
 
-func (c *cli) printIssued(client clients.Client, secret string, asJSON bool) error {
+// printIssued shows what the database made of it, and the secret if one was made.
+func (c *cli) printIssued(ctx context.Context, d desk, id, secret string, asJSON bool) error {
+	client, err := d.Client(ctx, id)
+	if err != nil {
+		return err
+	}
 	if asJSON {
 		return writeJSON(c.stdout, issued{ClientID: client.ID, ClientSecret: secret, Metadata: client.Metadata(c.now())})
 	}
@@ -202,7 +207,7 @@ func (c *cli) printIssued(client clients.Client, secret string, asJSON bool) err
 	if err := pairs(c.stdout, [2]string{"client_id", client.ID}, [2]string{"client_secret", secret}); err != nil {
 		return err
 	}
-	_, err := io.WriteString(c.stdout, "The secret is not shown again.\n")
+	_, err = io.WriteString(c.stdout, "The secret is not shown again.\n")
 	return err
 }
 
@@ -214,7 +219,7 @@ func (c *cli) clientList() *cobra.Command {
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
 			all, err := d.Clients(ctx)
 			if err != nil {
-				return fmt.Errorf("list clients: %w", err)
+				return err
 			}
 			if asJSON {
 				shown := []clients.Metadata{}
@@ -259,7 +264,7 @@ func (c *cli) clientShow() *cobra.Command {
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
 			client, err := d.Client(ctx, args[0])
 			if err != nil {
-				return fmt.Errorf("show client %q: %w", args[0], err)
+				return err
 			}
 			if asJSON {
 				return writeJSON(c.stdout, client.Metadata(c.now()))
@@ -335,14 +340,14 @@ func (c *cli) clientUpdate() *cobra.Command {
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
 			client, err := d.Client(ctx, args[0])
 			if err != nil {
-				return fmt.Errorf("update client %q: %w", args[0], err)
+				return err
 			}
 			r.apply(cmd.Flags(), client)
 			if err := client.Check(); err != nil {
 				return err
 			}
 			if err := d.UpdateClient(ctx, *client); err != nil {
-				return fmt.Errorf("update client %q: %w", client.ID, err)
+				return err
 			}
 			if asJSON {
 				return c.printStored(ctx, d, client.ID)
@@ -360,7 +365,7 @@ func (c *cli) clientUpdate() *cobra.Command {
 func (c *cli) printStored(ctx context.Context, d desk, id string) error {
 	client, err := d.Client(ctx, id)
 	if err != nil {
-		return fmt.Errorf("show client %q: %w", id, err)
+		return err
 	}
 	return writeJSON(c.stdout, client.Metadata(c.now()))
 }
@@ -388,7 +393,7 @@ func (c *cli) clientRotateSecret() *cobra.Command {
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
 			client, err := d.Client(ctx, args[0])
 			if err != nil {
-				return fmt.Errorf("rotate secret of client %q: %w", args[0], err)
+				return err
 			}
 			if client.Public {
 				return &usageError{message: fmt.Sprintf("client %q is public and has no secret", client.ID), hint: "grantor client show " + client.ID}
@@ -399,15 +404,12 @@ func (c *cli) clientRotateSecret() *cobra.Command {
 			}
 			all, err := client.PlanRotation(secret, overlap, c.now())
 			if err != nil {
-				return fmt.Errorf("rotate secret of client %q: %w", client.ID, err)
+				return err
 			}
 			if err := d.ReplaceSecrets(ctx, client.ID, client.Version, all); err != nil {
-				return fmt.Errorf("rotate secret of client %q: %w", client.ID, err)
+				return err
 			}
-			if client, err = d.Client(ctx, client.ID); err != nil {
-				return fmt.Errorf("show client %q: %w", args[0], err)
-			}
-			return c.printIssued(*client, plain, asJSON)
+			return c.printIssued(ctx, d, client.ID, plain, asJSON)
 		})
 	}
 	return cmd
@@ -420,11 +422,11 @@ func (c *cli) clientRetireSecret() *cobra.Command {
 			id, secretID := args[0], args[1]
 			client, err := d.Client(ctx, id)
 			if err != nil {
-				return fmt.Errorf("retire secret of client %q: %w", id, err)
+				return err
 			}
 			keep := slices.DeleteFunc(slices.Clone(client.Secrets), func(s clients.Secret) bool { return s.ID == secretID })
 			if len(keep) == len(client.Secrets) {
-				return withHint(fmt.Errorf("retire secret %q of client %q: %w", secretID, id, clients.ErrSecretNotFound), "grantor client show %s", id)
+				return withHint(fmt.Errorf("%w: %s", clients.ErrSecretNotFound, secretID), "grantor client show %s", id)
 			}
 			left := clients.Client{Secrets: keep}
 			if len(left.LiveSecrets(c.now())) == 0 {
@@ -432,7 +434,7 @@ func (c *cli) clientRetireSecret() *cobra.Command {
 					"give it a new one with grantor client rotate-secret %s, or stop it with grantor client disable %s", id, id)
 			}
 			if err := d.ReplaceSecrets(ctx, id, client.Version, keep); err != nil {
-				return fmt.Errorf("retire secret of client %q: %w", id, err)
+				return err
 			}
 			_, err = fmt.Fprintf(c.stdout, "secret %s of client %s ended\n", plain(secretID), plain(id))
 			return err
@@ -446,7 +448,7 @@ func (c *cli) clientSwitch(verb, short string, do func(d desk, ctx context.Conte
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
 			if err := do(d, ctx, args[0]); err != nil {
-				return fmt.Errorf("%s client %q: %w", verb, args[0], err)
+				return err
 			}
 			_, err := fmt.Fprintf(c.stdout, "client %s %sd\n", plain(args[0]), verb)
 			return err
@@ -461,7 +463,7 @@ func (c *cli) clientDelete() *cobra.Command {
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
 			sessions, err := d.DeleteClient(ctx, args[0])
 			if err != nil {
-				return fmt.Errorf("delete client %q: %w", args[0], err)
+				return err
 			}
 			_, err = fmt.Fprintf(c.stdout, "client %s deleted, %s ended\n", plain(args[0]), count(sessions, "session"))
 			return err

@@ -85,7 +85,7 @@ func (c *cli) prepareDemoClient(ctx context.Context, d desk, kept string) (secre
 		Grants:     []string{clients.GrantPassword, clients.GrantRefreshToken, clients.GrantClientCredentials},
 		Scope:      []string{"openid", "profile", "email"},
 		FirstParty: true, ResourceServer: true,
-		Secrets: []clients.Secret{made}, CreatedAt: c.now(), UpdatedAt: c.now(), Version: 1,
+		Secrets: []clients.Secret{made},
 	}
 	fresh.SetDefaults()
 	if err := fresh.Check(); err != nil {
@@ -125,7 +125,7 @@ func (c *cli) prepareDemoUser(ctx context.Context, d desk, passwords *users.Pass
 		return "", err
 	}
 	return password, d.CreateUser(ctx, users.User{
-		ID: id, Name: demoUser, Email: "alice@example.com", PasswordHash: hash, CreatedAt: c.now(), UpdatedAt: c.now(),
+		ID: id, Name: demoUser, Email: "alice@example.com", PasswordHash: hash,
 	})
 }
 

@@ -117,10 +117,10 @@ func field(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], fmt.Sprint(list[0][args[1]]))
 }
 
-var readyPattern = regexp.MustCompile(`^grantor is ready: (\S+) \((?:listening on \S+, )?database \S+\)\n$`)
+var readyPattern = regexp.MustCompile(`^grantor is ready: (\S+) \((?:listening on (\S+), )?database \S+\)\n$`)
 
 // serve args…: starts the program on a free port, waits for its ready line, sets
-// ISSUER. Its log is serve.log.
+// ISSUER and, to where it really listens, BASE. Its log is serve.log.
 func serveCmd(ts *testscript.TestScript, _ bool, args []string) {
 	log, err := os.Create(ts.MkAbs("serve.log"))
 	ts.Check(err)
@@ -141,7 +141,11 @@ func serveCmd(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("no ready line but %q: %v\n%s", line, err, ts.ReadFile("serve.log"))
 	}
 	ts.Setenv("ISSUER", match[1])
-	ts.Setenv("SERVE_PID", strconv.Itoa(cmd.Process.Pid))
+	if match[2] == "" {
+		ts.Setenv("BASE", match[1])
+	} else {
+		ts.Setenv("BASE", "http://"+match[2])
+	}
 	running.put(ts, cmd)
 }
 
@@ -201,7 +205,7 @@ func post(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func send(ts *testscript.TestScript, id, secret, path string, form url.Values) (int, []byte) {
-	request, err := http.NewRequest(http.MethodPost, ts.Getenv("ISSUER")+path, strings.NewReader(form.Encode()))
+	request, err := http.NewRequest(http.MethodPost, ts.Getenv("BASE")+path, strings.NewReader(form.Encode()))
 	ts.Check(err)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("User-Agent", "script/1 \u202ereversed")

@@ -96,34 +96,36 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (
 }
 
 // openServing is stricter than what the verbs do: a server promises durability.
-func (c *cli) openServing(ctx context.Context, cfg config.Config, log *slog.Logger, migrate bool) (store *storage.Store, err error) {
-	store, err = storage.Open(ctx, storage.Options{
+func (c *cli) openServing(ctx context.Context, cfg config.Config, log *slog.Logger, migrate bool) (*storage.Store, error) {
+	store, err := storage.Open(ctx, storage.Options{
 		Database: string(cfg.Database), Timeout: cfg.DatabaseTimeout, Connections: cfg.DatabaseConnections,
 		UnsafeDatabase: cfg.UnsafeDatabase, Now: c.now, Rand: c.rand, Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, store.Close())
-		}
-	}()
-	if migrate || store.Dialect() == sqlite {
+	if err := prepare(ctx, store, log, migrate); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
+
+func prepare(ctx context.Context, store *storage.Store, log *slog.Logger, migrate bool) error {
+	if migrate || store.Dialect() == storage.SQLite {
 		report, err := store.Migrate(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if report.From != report.To {
 			log.Info("migrated the database", "from", report.From, "to", report.To)
 		}
 	}
 	if err := store.CheckSchema(ctx); errors.Is(err, storage.ErrSchemaOld) {
-		return nil, withHint(err, "grantor migrate up, or serve with --migrate")
+		return withHint(err, "grantor migrate up, or serve with --migrate")
 	} else if err != nil {
-		return nil, err
+		return err
 	}
-	return store, store.CheckDatabase(ctx)
+	return store.CheckDatabase(ctx)
 }
 
 func readyLine(cfg config.Config, bound string) string {

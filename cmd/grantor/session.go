@@ -76,20 +76,20 @@ func (c *cli) sessionList() *cobra.Command {
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
 			filter := storage.SessionFilter{ClientID: client, Ended: ended, Limit: limit}
 			if cmd.Flags().Changed("user") {
-				u, err := d.UserByLogin(ctx, user)
+				u, err := findUser(ctx, d, user)
 				if err != nil {
-					return fmt.Errorf("list sessions of user %q: %w", user, err)
+					return err
 				}
 				filter.UserID = u.ID
 			}
 			if cmd.Flags().Changed("client") {
 				if _, err := d.Client(ctx, client); err != nil {
-					return fmt.Errorf("list sessions at client %q: %w", client, err)
+					return err
 				}
 			}
 			found, err := d.Sessions(ctx, filter)
 			if err != nil {
-				return fmt.Errorf("list sessions: %w", err)
+				return err
 			}
 			return c.printSessions(found, ended, asJSON)
 		})
@@ -132,7 +132,7 @@ func (c *cli) sessionShow() *cobra.Command {
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
 			found, err := d.Session(ctx, id)
 			if err != nil {
-				return fmt.Errorf("show session %s: %w", id, err)
+				return err
 			}
 			s := describe(found)
 			if asJSON {
@@ -178,7 +178,7 @@ func (c *cli) sessionRevoke() *cobra.Command {
 		}
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
 			if err := d.RevokeSession(ctx, id, grants.ReasonAdmin); err != nil {
-				return fmt.Errorf("revoke session %s: %w", id, err)
+				return err
 			}
 			_, err := fmt.Fprintf(c.stdout, "session %s ended\n", id)
 			return err
@@ -189,13 +189,13 @@ func (c *cli) sessionRevoke() *cobra.Command {
 
 func (c *cli) revokeAll(cmd *cobra.Command, login string) error {
 	return c.withStore(cmd, func(ctx context.Context, d desk) error {
-		u, err := d.UserByLogin(ctx, login)
+		u, err := findUser(ctx, d, login)
 		if err != nil {
-			return fmt.Errorf("revoke sessions of user %q: %w", login, err)
+			return err
 		}
 		ended, err := d.RevokeUserSessions(ctx, u.ID, grants.ReasonAdmin)
 		if err != nil {
-			return fmt.Errorf("revoke sessions of user %q: %w", u.Name, err)
+			return err
 		}
 		_, err = fmt.Fprintf(c.stdout, "%s of user %s ended\n", count(ended, "session"), plain(u.Name))
 		return err

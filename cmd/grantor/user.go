@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func (c *cli) userCreate() *cobra.Command {
 	cmd.Flags().BoolVar(&passwordStdin, "password-stdin", false, "Read the password from standard input")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		user := users.User{Name: strings.TrimSpace(args[0]), Email: email, CreatedAt: c.now(), UpdatedAt: c.now()}
+		user := users.User{Name: strings.TrimSpace(args[0]), Email: email}
 		if err := users.CheckName(user.Name); err != nil {
 			return err
 		}
@@ -67,7 +68,10 @@ func (c *cli) userCreate() *cobra.Command {
 				return err
 			}
 			if err := d.CreateUser(ctx, user); err != nil {
-				return fmt.Errorf("create user %q: %w", user.Name, err)
+				return err
+			}
+			if user, err = d.UserByLogin(ctx, user.ID); err != nil {
+				return err
 			}
 			shown := show(user)
 			if password.made {
@@ -135,7 +139,7 @@ func (c *cli) userList() *cobra.Command {
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
 			all, err := d.Users(ctx)
 			if err != nil {
-				return fmt.Errorf("list users: %w", err)
+				return err
 			}
 			if asJSON {
 				shown := []shownUser{}
@@ -174,13 +178,21 @@ func (c *cli) userShow() *cobra.Command {
 func (c *cli) withUser(do func(ctx context.Context, d desk, u users.User) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
-			u, err := d.UserByLogin(ctx, args[0])
+			u, err := findUser(ctx, d, args[0])
 			if err != nil {
-				return fmt.Errorf("%s user %q: %w", cmd.Name(), args[0], err)
+				return err
 			}
 			return do(ctx, d, u)
 		})
 	}
+}
+
+func findUser(ctx context.Context, d desk, login string) (users.User, error) {
+	u, err := d.UserByLogin(ctx, login)
+	if errors.Is(err, users.ErrNotFound) {
+		err = fmt.Errorf("%w: %s", err, login)
+	}
+	return u, err
 }
 
 func (c *cli) userSetPassword() *cobra.Command {
@@ -201,10 +213,10 @@ func (c *cli) userSetPassword() *cobra.Command {
 			}
 			ended, err := d.SetPassword(ctx, u.ID, hash, keep)
 			if err != nil {
-				return fmt.Errorf("set password of user %q: %w", u.Name, err)
+				return err
 			}
 			if u, err = d.UserByLogin(ctx, u.ID); err != nil {
-				return fmt.Errorf("show user %q: %w", args[0], err)
+				return err
 			}
 			shown := show(u)
 			if password.made {
@@ -224,7 +236,7 @@ func (c *cli) userSwitch(verb, short string, do func(d desk, ctx context.Context
 	cmd := &cobra.Command{Use: verb + " USER", Short: short, Args: arguments}
 	cmd.RunE = c.withUser(func(ctx context.Context, d desk, u users.User) error {
 		if err := do(d, ctx, u.ID); err != nil {
-			return fmt.Errorf("%s user %q: %w", verb, u.Name, err)
+			return err
 		}
 		_, err := fmt.Fprintf(c.stdout, "user %s %sd\n", plain(u.Name), verb)
 		return err
@@ -237,7 +249,7 @@ func (c *cli) userDelete() *cobra.Command {
 	cmd.RunE = c.withUser(func(ctx context.Context, d desk, u users.User) error {
 		ended, err := d.DeleteUser(ctx, u.ID)
 		if err != nil {
-			return fmt.Errorf("delete user %q: %w", u.Name, err)
+			return err
 		}
 		_, err = fmt.Fprintf(c.stdout, "user %s deleted, %s ended\n", plain(u.Name), count(ended, "session"))
 		return err
