@@ -12,7 +12,6 @@ import (
 	"github.com/maypok86/otter/v2"
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/oauth2"
-	"github.com/ory/x/errorsx"
 
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
@@ -107,7 +106,7 @@ func (d dispatcher) CanSkipClientAuth(context.Context, fosite.AccessRequester) b
 func (d dispatcher) HandleTokenEndpointRequest(ctx context.Context, request fosite.AccessRequester) error {
 	handler, ok := d.of(request)
 	if !ok {
-		return errorsx.WithStack(fosite.ErrUnknownRequest)
+		return fosite.ErrUnknownRequest
 	}
 	return handler.HandleTokenEndpointRequest(ctx, request)
 }
@@ -115,7 +114,7 @@ func (d dispatcher) HandleTokenEndpointRequest(ctx context.Context, request fosi
 func (d dispatcher) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, response fosite.AccessResponder) error {
 	handler, ok := d.of(request)
 	if !ok {
-		return errorsx.WithStack(fosite.ErrUnknownRequest)
+		return fosite.ErrUnknownRequest
 	}
 	return handler.PopulateTokenEndpointResponse(ctx, request, response)
 }
