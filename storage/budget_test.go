@@ -1,0 +1,229 @@
+package storage_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/storage"
+	"github.com/grantorhq/grantor/storage/storagetest"
+)
+
+// design.md section 6: what an operation may cost, in round trips. Nothing may stand
+// around a single statement: no BEGIN, no COMMIT, no PING.
+func TestBudgets(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx, s := deadline(t), e.Store
+		ids := begin(t, e, 3)
+		costs := func(want int, what string, run func()) {
+			t.Helper()
+			for range 2 { // the second time, what was prepared at the first is there
+				e.Tally.Reset()
+				run()
+				statements := e.Tally.Statements()
+				require.Len(t, statements, want, what)
+				for _, statement := range statements {
+					require.NotContains(t, []string{"BEGIN", "COMMIT", "ROLLBACK", "PING"}, statement, what)
+				}
+			}
+		}
+
+		_, err := s.RegisteredClient(ctx, "app")
+		require.NoError(t, err)
+		costs(0, "a client from the cache: all of client_credentials", func() {
+			_, err := s.RegisteredClient(ctx, "app")
+			require.NoError(t, err)
+		})
+		costs(2, "password: read the user, insert the grant", func() {
+			user, err := s.UserByLogin(ctx, "alice")
+			require.NoError(t, err)
+			g := login(e.Clock.Now(), newID(t))
+			g.UserID = user.ID
+			begun, err := s.Begin(ctx, g)
+			require.NoError(t, err)
+			require.True(t, begun)
+		})
+		generation := int64(1)
+		costs(1, "refresh", func() {
+			_, verdict, err := s.Rotate(ctx, ids[0], grants.Showing{ClientID: "app", Generation: generation, Scope: []string{"read"}}, limits.At(e.Clock.Now()), "")
+			require.NoError(t, err)
+			require.Equal(t, grants.Rotated, verdict)
+			generation++
+		})
+		costs(2, "refresh, a retry", func() {
+			_, verdict, err := rotate(ctx, e, s, ids[0], generation-1)
+			require.NoError(t, err)
+			require.Equal(t, grants.Retried, verdict)
+		})
+		costs(1, "introspect", func() {
+			access, err := s.Access(ctx, ids[0], "app", "jti", e.Clock.Now())
+			require.NoError(t, err)
+			require.NotNil(t, access.Grant)
+		})
+		costs(1, "revoke a refresh token", func() {
+			found, own, err := s.Revoke(ctx, ids[1], "app", e.Clock.Now())
+			require.NoError(t, err)
+			require.True(t, found && own)
+		})
+		costs(1, "revoke an access token", func() { require.NoError(t, s.Deny(ctx, "jti", e.Clock.Now())) })
+
+		e.Clock.Advance(limits.Retry)
+		e.Tally.Reset()
+		_, verdict, err := rotate(ctx, e, s, ids[0], generation-1)
+		require.NoError(t, err)
+		require.Equal(t, grants.Reused, verdict)
+		require.Equal(t, 2, e.Tally.Count(), "reuse: the rotation that found nothing, and the end")
+		costs(2, "a dead token", func() {
+			_, verdict, err := rotate(ctx, e, s, ids[0], generation)
+			require.NoError(t, err)
+			require.Equal(t, grants.Dead, verdict)
+		})
+		costs(0, "text that is in no row", func() {
+			_, err := s.RegisteredClient(ctx, "a\x00b")
+			require.Error(t, err)
+			_, err = s.UserByLogin(ctx, "\xff")
+			require.Error(t, err)
+		})
+	})
+}
+
+// A rotation touches no index: PostgreSQL rewrites the row in its page (HOT), and
+// the table does not grow with the number of refreshes.
+func TestRotations_are_heap_only(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		id := begin(t, e, 1)[0]
+		for generation := int64(1); generation <= 50; generation++ {
+			e.Clock.Advance(time.Second)
+			_, verdict, err := rotate(ctx, e, e.Store, id, generation)
+			require.NoError(t, err)
+			require.Equal(t, grants.Rotated, verdict)
+		}
+		db := database(t, e)
+		require.EqualValues(t, 1, number(t, db, `SELECT count(*) FROM grants`))
+		if e.Dialect != storage.Postgres {
+			return
+		}
+		// A server process tells its counts when it is idle for a moment, or ends.
+		require.NoError(t, e.Store.Close())
+		require.Eventually(t, func() bool {
+			return number(t, db, `SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'grants'`) == 50
+		}, 30*time.Second, 20*time.Millisecond)
+		require.EqualValues(t, 50, number(t, db, `SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'grants'`))
+	})
+}
+
+// Every hot statement finds its row by the primary key, in a table that is large
+// enough for a planner to care.
+func TestHotStatements_use_the_primary_key(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx, s := deadline(t), e.Store
+		id := begin(t, e, 1)[0]
+		db := database(t, e)
+		fill(t, e, db)
+
+		e.Tally.Reset()
+		_, _, err := rotate(ctx, e, s, id, 1)
+		require.NoError(t, err)
+		_, _, err = rotate(ctx, e, s, id, 1)
+		require.NoError(t, err)
+		_, err = s.Access(ctx, id, "app", "jti", e.Clock.Now())
+		require.NoError(t, err)
+		_, _, err = s.Revoke(ctx, id, "app", e.Clock.Now())
+		require.NoError(t, err)
+		_, err = s.UserByLogin(ctx, "alice")
+		require.NoError(t, err)
+		_, err = s.Begin(ctx, login(e.Clock.Now(), newID(t)))
+		require.NoError(t, err)
+		require.NoError(t, s.Deny(ctx, "jti", e.Clock.Now()))
+
+		for _, statement := range e.Tally.Statements() {
+			plan := explain(t, e, statement)
+			if !strings.HasPrefix(statement, "INSERT INTO denied_tokens") { // SQLite has nothing to say of it
+				require.NotEmpty(t, plan, statement)
+			}
+			for _, line := range plan {
+				require.NotContains(t, line, "Seq Scan", "%s\n%s", statement, strings.Join(plan, "\n"))
+				if e.Dialect == storage.SQLite {
+					require.False(t, strings.HasPrefix(line, "SCAN ") && !strings.HasPrefix(line, "SCAN one") && line != "SCAN CONSTANT ROW", "%s\n%s", statement, strings.Join(plan, "\n"))
+				}
+			}
+			if strings.HasPrefix(statement, "UPDATE grants") {
+				key := "USING PRIMARY KEY (id=?)"
+				if e.Dialect == storage.Postgres {
+					key = "grants_pkey"
+				}
+				require.Contains(t, strings.Join(plan, "\n"), key)
+			}
+		}
+	})
+}
+
+func fill(t *testing.T, e *storagetest.Env, db interface {
+	ExecContext(context.Context, string, ...any) (sql.Result, error)
+}) {
+	t.Helper()
+	series, blob := "generate_series(1, 5000) AS s(i)", "decode(md5(i::text), 'hex')"
+	if e.Dialect == storage.SQLite {
+		series, blob = "(WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 5000) SELECT i FROM s) AS s", "randomblob(16)"
+	}
+	for _, statement := range []string{
+		`INSERT INTO users (id, name, name_key, email, email_key, password_hash, created_at, updated_at)
+		 SELECT 'u' || i, 'n' || i, 'n' || i, 'e' || i, 'e' || i, '', 0, 0 FROM ` + series,
+		`INSERT INTO clients (id, name, registration, version, created_at, updated_at) SELECT 'c' || i, '', '{"v":1}', 1, 0, 0 FROM ` + series,
+		`INSERT INTO denied_tokens (jti, expires_at) SELECT 'j' || i, i FROM ` + series,
+		`INSERT INTO grants (id, client_id, user_id, scope, audience, state, generation, redirect_uri, code_challenge, dpop_jkt, created_at, rotated_at, expires_at,
+		 created_from, rotated_from, details)
+		 SELECT ` + blob + `, 'c' || i % 50, 'u' || i, '', '', 'live', 1, '', '', '', 0, 0, i, '', '', '{"v":1}' FROM ` + series,
+		`ANALYZE`,
+	} {
+		_, err := db.ExecContext(deadline(t), statement)
+		require.NoError(t, err)
+	}
+}
+
+// explain asks for the plan that is used for whatever the parameters are.
+func explain(t *testing.T, e *storagetest.Env, statement string) (plan []string) {
+	t.Helper()
+	ctx := deadline(t)
+	count := 0
+	for strings.Contains(statement, fmt.Sprintf("$%d", count+1)) {
+		count++
+	}
+	if e.Dialect == storage.SQLite {
+		rows, err := database(t, e).QueryContext(ctx, "EXPLAIN QUERY PLAN "+statement, make([]any, count)...)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, rows.Close()) }()
+		for rows.Next() {
+			var id, parent, unused int
+			var line string
+			require.NoError(t, rows.Scan(&id, &parent, &unused, &line))
+			plan = append(plan, line)
+		}
+		require.NoError(t, rows.Err())
+		return plan
+	}
+	conn, err := pgx.Connect(ctx, e.URL)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close(ctx)) }()
+	for _, sql := range []string{"SET plan_cache_mode = force_generic_plan", "PREPARE hot AS " + statement} {
+		_, err = conn.Exec(ctx, sql)
+		require.NoError(t, err, statement)
+	}
+	nulls := strings.TrimSuffix(strings.Repeat("NULL, ", count), ", ")
+	rows, err := conn.Query(ctx, "EXPLAIN EXECUTE hot ("+nulls+")", pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	plan, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	return plan
+}
