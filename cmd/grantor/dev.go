@@ -135,17 +135,18 @@ func (c *cli) prepareDemoUser(ctx context.Context, d desk, passwords *users.Pass
 const tour = `
 # The whole circle of a login. Paste it into another terminal, block by block
 issuer=ISSUER client=CLIENT password=PASSWORD
+pick() { printf '%s' "$answer" | sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p"; }
 
 # Log in as alice: an access token and a refresh token
 answer=$(curl -sS -u "$client" -d grant_type=password -d username=alice -d "password=$password" -d scope=openid+profile+email "$issuer/oauth2/token"); printf '%s\n' "$answer"
-access=$(printf '%s' "$answer" | sed -n 's/.*"access_token": *"\([^"]*\)".*/\1/p'); refresh=$(printf '%s' "$answer" | sed -n 's/.*"refresh_token": *"\([^"]*\)".*/\1/p')
+access=$(pick access_token) refresh=$(pick refresh_token)
 
 # Call an API with the access token
 curl -sS -H "Authorization: Bearer $access" "$issuer/userinfo"; echo
 
 # Renew: the refresh token is traded for a new pair
 answer=$(curl -sS -u "$client" -d grant_type=refresh_token -d "refresh_token=$refresh" "$issuer/oauth2/token"); printf '%s\n' "$answer"
-access=$(printf '%s' "$answer" | sed -n 's/.*"access_token": *"\([^"]*\)".*/\1/p'); refresh=$(printf '%s' "$answer" | sed -n 's/.*"refresh_token": *"\([^"]*\)".*/\1/p')
+access=$(pick access_token) refresh=$(pick refresh_token)
 
 # Introspect: ask the server about the new access token
 curl -sS -u "$client" -d "token=$access" "$issuer/oauth2/introspect"; echo
