@@ -53,7 +53,7 @@ func (h *Handler) compose() *fosite.Config {
 		ClientAuthenticationStrategy:  authenticated,
 	}
 	helper := &oauth2.HandleHelper{AccessTokenStrategy: h, AccessTokenStorage: h.tokens, Config: config}
-	password := &oauth2.ResourceOwnerPasswordCredentialsGrantHandler{
+	password := &oauth2.ResourceOwnerPasswordCredentialsGrantHandler{ //nolint:staticcheck // deprecated as the grant is: docs/decisions/0005
 		HandleHelper: helper, ResourceOwnerPasswordCredentialsGrantStorage: h.tokens, RefreshTokenStrategy: h, Config: config,
 	}
 	refresh := &oauth2.RefreshTokenGrantHandler{
