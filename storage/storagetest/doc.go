@@ -18,7 +18,7 @@
 //
 //	PG_BIN                 the folder of initdb and postgres, instead of the newest installed
 //	GRANTOR_TEST_REQUIRE   with "postgres" in it, missing binaries fail instead of skip
-//	GRANTOR_TEST_TALLY     a file that gets one line, the database's name, per subtest of Each
+//	GRANTOR_TEST_TALLY     a file that gets one line, the database's name, per subtest of Each (Count)
 //
 // Only tests may import this package.
 package storagetest

@@ -54,7 +54,7 @@ func EachWith(t *testing.T, setup Setup, fn func(t *testing.T, e *Env)) {
 			e := &Env{t: t, setup: setup, Dialect: dialect, Clock: NewClock(), Tally: &Tally{}}
 			e.prepare()
 			e.Store = e.Open()
-			count(t, dialect)
+			Count(t, dialect)
 			fn(t, e)
 		})
 	}
@@ -171,9 +171,10 @@ func migrate(url string) (err error) {
 	return err
 }
 
-// count notes that a test really ran on a database, for the line that `make test`
-// prints. A line this short is appended whole, whoever else appends.
-func count(t *testing.T, dialect string) {
+// Count notes that a test really runs on a database, for the line that `make test`
+// prints. Each does it; a test that brings a store of its own may too. A line this
+// short is appended whole, whoever else appends.
+func Count(t testing.TB, dialect string) {
 	t.Helper()
 	path := os.Getenv("GRANTOR_TEST_TALLY")
 	if path == "" {

@@ -1,4 +1,0 @@
-package storagetest
-
-// Count is for this package's own test.
-var Count = count
