@@ -75,6 +75,9 @@ func checkDatabase(d Database) (problem, todo string) {
 		if _, rest, _ := strings.Cut(text, "://"); rest == "" {
 			return "names no server", example
 		}
+		if _, err := url.PathUnescape(text); err != nil {
+			return "has a % that begins no %XX", "write a % in a name or password as %25"
+		}
 		return "", ""
 	}
 	return "is neither sqlite: nor postgres://", example

@@ -244,7 +244,7 @@ func TestChecks(t *testing.T) {
 		},
 		"DATABASE": {
 			good: []string{"sqlite:grantor.db", "sqlite:/var/lib/grantor.db", "sqlite:../x", "postgres://h/db", "postgresql://u:p@h:5432/db?sslmode=disable", "postgres:///db?host=/run/postgresql", "postgres://u:p@a:1,b:2/db"},
-			bad:  []string{"grantor.db", "sqlite:", "sqlite://grantor.db", "sqlite::memory:", "sqlite:file::memory:?cache=shared", "sqlite:a.db?_pragma=synchronous(OFF)", "sqlite:dir/", "postgres://", "mysql://h/db", "Postgres://h", "sqlite:a\nb", "file:x"},
+			bad:  []string{"grantor.db", "sqlite:", "sqlite://grantor.db", "sqlite::memory:", "sqlite:file::memory:?cache=shared", "sqlite:a.db?_pragma=synchronous(OFF)", "sqlite:dir/", "postgres://", "postgres://u:100%@h/db", "mysql://h/db", "Postgres://h", "sqlite:a\nb", "file:x"},
 		},
 		"ADDRESS": {
 			good: []string{"127.0.0.1:0", "[::1]:65535", "localhost:80", "127.0.0.1:8080"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -147,29 +148,35 @@ func (c *cli) withStore(cmd *cobra.Command, fn func(ctx context.Context, d desk)
 	if err != nil {
 		return err
 	}
-	store, err := c.open(cmd.Context(), cfg)
+	store, err := c.open(cmd.Context(), cfg, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if store.Dialect() == storage.SQLite {
-		// One file, one owner: nobody else has to agree to a new schema.
-		if _, err := store.Migrate(cmd.Context()); err != nil {
-			return err
-		}
-	}
-	if err := store.CheckSchema(cmd.Context()); err != nil {
-		return err
+	if err := ready(cmd.Context(), store); err != nil {
+		return hintDatabase(err)
 	}
 	return fn(cmd.Context(), desk{Store: store, config: cfg})
 }
 
-// open connects without looking at the schema.
-func (c *cli) open(ctx context.Context, cfg config.Config) (*storage.Store, error) {
-	return storage.Open(ctx, storage.Options{
+// ready migrates SQLite: one file, one owner, so nobody else has to agree to a new schema.
+func ready(ctx context.Context, store *storage.Store) error {
+	if store.Dialect() == storage.SQLite {
+		if _, err := store.Migrate(ctx); err != nil {
+			return err
+		}
+	}
+	return store.CheckSchema(ctx)
+}
+
+// open connects without looking at the schema. A verb logs nothing: what it has to
+// say is its answer.
+func (c *cli) open(ctx context.Context, cfg config.Config, log *slog.Logger) (*storage.Store, error) {
+	store, err := storage.Open(ctx, storage.Options{
 		Database: string(cfg.Database), Timeout: cfg.DatabaseTimeout, Connections: cfg.DatabaseConnections,
-		UnsafeDatabase: cfg.UnsafeDatabase, Now: c.now, Rand: c.rand,
+		UnsafeDatabase: cfg.UnsafeDatabase, Now: c.now, Rand: c.rand, Log: log,
 	})
+	return store, hintDatabase(err)
 }
 
 func (c *cli) passwords(cfg config.Config) (*users.Passwords, error) {

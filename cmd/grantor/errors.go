@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"syscall"
 
 	"github.com/grantorhq/grantor/clients"
@@ -71,7 +72,9 @@ func hints() []struct {
 		{storage.ErrClock, "set the clock of this machine and of the database server by NTP"},
 		{storage.ErrUnavailable, "is the database running, and is its address right? grantor config show"},
 		{syscall.EADDRINUSE, "another program listens there: stop it, or choose another --address"},
-		{syscall.EACCES, "choose a port above 1023 or a folder that you may write to"},
+		{syscall.EISDIR, "name a file, not a folder"},
+		{fs.ErrNotExist, "make the folder, or check the path: grantor config show"},
+		{fs.ErrPermission, "choose a port above 1023, or a file and folder that you may write to"},
 		{context.Canceled, ""},
 	}
 }
@@ -111,6 +114,14 @@ func hintOf(err error) string {
 		}
 	}
 	return ""
+}
+
+// hintDatabase gives an opening that failed in a way nobody foresaw a next step at least.
+func hintDatabase(err error) error {
+	if err == nil || hintOf(err) != "" {
+		return err
+	}
+	return withHint(err, "which database is it? grantor config show")
 }
 
 func say(w io.Writer, message, hint string) {

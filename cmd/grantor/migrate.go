@@ -18,14 +18,14 @@ func (c *cli) migrateUp() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		store, err := c.open(cmd.Context(), cfg)
+		store, err := c.open(cmd.Context(), cfg, nil)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, store.Close()) }()
 		report, err := store.Migrate(cmd.Context())
 		if err != nil {
-			return err
+			return hintDatabase(err)
 		}
 		if report.From == report.To {
 			_, err = fmt.Fprintf(c.stdout, "the schema is at version %d already\n", report.To)
@@ -46,14 +46,14 @@ func (c *cli) migrateStatus() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		store, err := c.open(cmd.Context(), cfg)
+		store, err := c.open(cmd.Context(), cfg, nil)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, store.Close()) }()
 		have, want, err := store.Schema(cmd.Context())
 		if err != nil {
-			return err
+			return hintDatabase(err)
 		}
 		if asJSON {
 			err = writeJSON(c.stdout, map[string]any{"have": have, "want": want, "current": have == want})

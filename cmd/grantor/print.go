@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -62,10 +63,17 @@ func plain(text string) string {
 	return text
 }
 
-// oneLine is text for an error: what does not simply show is escaped.
+// oneLine is text for an error: lines become clauses (drivers like to break them,
+// and to say one thing twice), and what does not simply show is escaped.
 func oneLine(text string) string {
-	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ") // joined errors
-	return escapeRunes(strings.ToValidUTF8(text, "\ufffd"), hostile)
+	var clauses []string
+	for line := range strings.Lines(strings.ToValidUTF8(text, "\ufffd")) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(clauses, line) {
+			clauses = append(clauses, line)
+		}
+	}
+	line := strings.ReplaceAll(strings.Join(clauses, "; "), ":; ", ": ")
+	return escapeRunes(line, hostile)
 }
 
 // hostile: controls, formatting characters (among them bidirectional overrides),

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 	"unicode"
 
@@ -75,6 +77,9 @@ func TestEveryFailureIsOneLineAndOneHint(t *testing.T) {
 		{errors.Join(storage.ErrSchemaOld, errors.New("close")), 1, "grantor migrate up"},
 		{fmt.Errorf("open: %w", storage.ErrUnavailable), 1, "is the database running"},
 		{&usageError{message: "a\nb", hint: "c\nd"}, 2, "c; d"},
+		{&fs.PathError{Op: "open", Path: "/x/y", Err: syscall.ENOENT}, 1, "make the folder"},
+		{hintDatabase(errors.New("anything")), 1, "which database is it?"},
+		{hintDatabase(storage.ErrSchemaOld), 1, "grantor migrate up"},
 		{fmt.Errorf("wrapped: %w", withHint(clients.ErrConflict, "own %s", "hint")), 1, "own hint"},
 		{config.Faults{{Setting: "a", Problem: "is b", Hint: "do c"}}, 2, "do c"},
 	} {
@@ -94,6 +99,7 @@ func TestEveryFailureIsOneLineAndOneHint(t *testing.T) {
 		require.True(t, strings.HasPrefix(lines[1], "hint: "), b.String())
 		require.Contains(t, lines[1], row.hint)
 	}
+	require.Equal(t, `failed: one; two`, oneLine("failed:\n\tone\n\ttwo\n\ttwo"), "a driver's list is one line")
 	for _, name := range evil() {
 		var b bytes.Buffer
 		report(&b, errors.New(name))

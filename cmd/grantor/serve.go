@@ -97,15 +97,12 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (
 
 // openServing is stricter than what the verbs do: a server promises durability.
 func (c *cli) openServing(ctx context.Context, cfg config.Config, log *slog.Logger, migrate bool) (*storage.Store, error) {
-	store, err := storage.Open(ctx, storage.Options{
-		Database: string(cfg.Database), Timeout: cfg.DatabaseTimeout, Connections: cfg.DatabaseConnections,
-		UnsafeDatabase: cfg.UnsafeDatabase, Now: c.now, Rand: c.rand, Log: log,
-	})
+	store, err := c.open(ctx, cfg, log)
 	if err != nil {
 		return nil, err
 	}
 	if err := prepare(ctx, store, log, migrate); err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(hintDatabase(err), store.Close())
 	}
 	return store, nil
 }
