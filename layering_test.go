@@ -40,6 +40,9 @@ var layers = map[string][]string{
 	// The program knows all.
 	"cmd/grantor": {"clients", "config", "grants", "keys", "migrations", "server", "storage", "users"},
 
+	// It runs the program from outside, and has no code but tests.
+	"test/e2e": {},
+
 	// An example that needed our packages would be no example for others.
 	"examples/resource-server": {},
 }
