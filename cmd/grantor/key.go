@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +31,7 @@ func (c *cli) keyList() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
-			secrets, err := c.serverSecrets(d.config, slog.New(slog.DiscardHandler))
+			secrets, err := c.sharedSecrets(d)
 			if err != nil {
 				return err
 			}
@@ -59,7 +58,7 @@ func (c *cli) keyRotate() *cobra.Command {
 			return &usageError{message: fmt.Sprintf("there are no keys for algorithm %q", algorithm), hint: "use one of " + strings.Join(keys.Algorithms(), ", ")}
 		}
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
-			secrets, err := c.serverSecrets(d.config, slog.New(slog.DiscardHandler))
+			secrets, err := c.sharedSecrets(d)
 			if err != nil {
 				return err
 			}

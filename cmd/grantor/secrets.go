@@ -12,6 +12,7 @@ import (
 
 	"github.com/grantorhq/grantor/config"
 	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/storage"
 )
 
 // serverSecrets are those of the settings; without any, those of a private file
@@ -33,6 +34,18 @@ func (c *cli) serverSecrets(cfg config.Config, log *slog.Logger) (*keys.Secrets,
 		return nil, withHint(fmt.Errorf("%s holds an %w", path, err), "one secret of 32 characters or more to a line, the newest first")
 	}
 	return secrets, nil
+}
+
+// sharedSecrets are the server secrets for a verb. Beside an SQLite file it may make
+// them, as a start would. For PostgreSQL it does not: this folder need not be the
+// servers', and a file of other secrets would wait there for the next start.
+func (c *cli) sharedSecrets(d desk) (*keys.Secrets, error) {
+	if path := d.config.Database.Beside(".secrets"); d.Dialect() != storage.SQLite && d.config.Secrets == "" {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, withHint(fmt.Errorf("no server secrets are set, and %s does not exist", path), "give those of the servers: GRANTOR_SECRETS or GRANTOR_SECRETS_FILE")
+		}
+	}
+	return c.serverSecrets(d.config, newLog(c.stderr, d.config))
 }
 
 // makeSecrets generates the file, or reads the one of whoever was first.
