@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/grantorhq/grantor/storage/storagetest"
 )
 
 // The first minute: what `serve --dev` prints, pasted into a shell, walks the whole circle.
@@ -27,6 +29,17 @@ func TestTheTourCanBePasted(t *testing.T) {
 		})
 	}
 	require.Zero(t, p.stop(t))
+}
+
+func TestTheTourOnPostgreSQL(t *testing.T) {
+	needCurl(t)
+	env := environ(storagetest.Postgres(t), "GRANTOR_UNSAFE_DATABASE=fsync,synchronous_commit,full_page_writes")
+	t.Chdir(t.TempDir()) // the secrets and the demo's credentials go to the working folder
+	p := startInside(t, env, "serve", "--dev", "--migrate", "--address", "127.0.0.1:0")
+	requireCircle(t, paste(t, "sh", printedTour(t, p)))
+	require.Zero(t, p.stop(t))
+	require.FileExists(t, "grantor.dev.json")
+	require.FileExists(t, "grantor.secrets")
 }
 
 func TestTheTourIsPleasant(t *testing.T) {

@@ -124,7 +124,7 @@ func serveCmd(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(program(ts), append([]string{"serve", "--address", "127.0.0.1:0"}, args...)...)
 	cmd.Dir, cmd.Stderr = ts.MkAbs("."), log
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR", "GRANTOR_DATABASE", "GRANTOR_UNSAFE_DATABASE", "GRANTOR_PASSWORD_MEMORY", "GRANTOR_PASSWORD_TIME", "GRANTOR_DATABASE_TIMEOUT"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR", "GRANTOR_DATABASE", "GRANTOR_SECRETS", "GRANTOR_UNSAFE_DATABASE", "GRANTOR_PASSWORD_MEMORY", "GRANTOR_PASSWORD_TIME", "GRANTOR_DATABASE_TIMEOUT"} {
 		if value := ts.Getenv(name); value != "" {
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}

@@ -51,7 +51,7 @@ func describe(s storage.Session) shownSession {
 	return shown
 }
 
-// from is the address that the session was last heard of.
+// lastFrom is the address that the session was last heard of.
 func (s shownSession) lastFrom() string {
 	if s.RenewedFrom != "" {
 		return s.RenewedFrom
