@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/grantorhq/grantor/server/oauth"
 	"github.com/grantorhq/grantor/storage"
@@ -32,9 +34,14 @@ type problem struct {
 func problemOf(err error) problem {
 	tooLong := new(http.MaxBytesError)
 	refused := new(oauth.Error)
+	throttled := new(users.ThrottledError)
 	switch {
 	case errors.As(err, &refused):
 		return problem{status: refused.Status, Code: refused.Code, Description: refused.Description, challenge: refused.Challenge, reason: refused.Reason}
+	case errors.As(err, &throttled):
+		// Whole seconds, rounded up: who comes back then is let through.
+		seconds := int64((throttled.Wait + time.Second - 1) / time.Second)
+		return problem{status: http.StatusTooManyRequests, Code: "temporarily_unavailable", Description: "Too many failed attempts. Try again later.", retryAfter: strconv.FormatInt(max(seconds, 1), 10), reason: "throttled"}
 	case errors.As(err, &tooLong):
 		return problem{status: http.StatusRequestEntityTooLarge, Code: "invalid_request", Description: "The request body is too long.", reason: "body too long"}
 	case errors.Is(err, storage.ErrUnavailable):

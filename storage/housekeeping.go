@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/grantorhq/grantor/users"
 )
 
 // batch is how many rows one statement of the housekeeping deletes: small enough
@@ -14,6 +16,7 @@ const batch = 500
 // its time is dead whether or not its row is still there.
 const (
 	deleteGrants = `DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 ORDER BY expires_at LIMIT 500)`
+	deleteTries  = `DELETE FROM throttles WHERE account IN (SELECT account FROM throttles WHERE tried_at <= $1 ORDER BY tried_at LIMIT 500)`
 	deleteDenied = `DELETE FROM denied_tokens WHERE jti IN (SELECT jti FROM denied_tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT 500)`
 )
 
@@ -42,6 +45,9 @@ func (s *Store) Clean(ctx context.Context, holder string, lease time.Duration) (
 	}
 	// A token may be accepted a little past its end; its entry stays a little longer.
 	if done.DeniedTokens, err = s.deleteBatches(ctx, "delete expired deny-list entries", deleteDenied, now.Add(-time.Minute)); err != nil {
+		return done, err
+	}
+	if _, err = s.deleteBatches(ctx, "forget failed sign-ins", deleteTries, now.Add(-users.ForgetAfter)); err != nil {
 		return done, err
 	}
 	done.SigningKeys, err = s.deleteGoneKeys(ctx, now)

@@ -81,6 +81,15 @@ CREATE TABLE signing_keys (
   UNIQUE (algorithm, ordinal)
 );
 
+-- Wrong passwords of one account, or of one name that is nobody's, until they are forgotten.
+-- A row is there only after a failure; signing in deletes it.
+CREATE TABLE throttles (
+  account  text   PRIMARY KEY,             -- a user's id, or '?' and a hash of the name
+  failures bigint NOT NULL,                -- in a row
+  tried_at bigint NOT NULL
+);
+CREATE INDEX throttles_tried_at ON throttles (tried_at);
+
 -- Which replica does the housekeeping.
 CREATE TABLE leases (
   name       text   PRIMARY KEY,
@@ -112,5 +121,5 @@ CREATE TRIGGER revise_signing_keys AFTER INSERT OR UPDATE OR DELETE ON signing_k
   FOR EACH STATEMENT EXECUTE FUNCTION grantor_revise('signing_keys');
 
 -- +goose Down
-DROP TABLE revisions, leases, signing_keys, denied_tokens, grants, users, client_secrets, clients;
+DROP TABLE revisions, leases, throttles, signing_keys, denied_tokens, grants, users, client_secrets, clients;
 DROP FUNCTION grantor_revise();

@@ -74,6 +74,13 @@ CREATE TABLE signing_keys (
   UNIQUE (algorithm, ordinal)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE throttles (
+  account  TEXT    PRIMARY KEY,
+  failures INTEGER NOT NULL,
+  tried_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX throttles_tried_at ON throttles (tried_at);
+
 CREATE TABLE leases (
   name       TEXT    PRIMARY KEY,
   holder     TEXT    NOT NULL,
@@ -126,6 +133,7 @@ CREATE TRIGGER revise_signing_keys_delete AFTER DELETE ON signing_keys BEGIN
 -- +goose Down
 DROP TABLE revisions;
 DROP TABLE leases;
+DROP TABLE throttles;
 DROP TABLE signing_keys;
 DROP TABLE denied_tokens;
 DROP TABLE grants;
