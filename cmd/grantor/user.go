@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ func (c *cli) userCommand() *cobra.Command {
 		c.userCreate(), c.userList(), c.userShow(), c.userSetPassword(),
 		c.userSwitch("disable", "Refuse the user and all tokens of the user until enabled again", desk.DisableUser),
 		c.userSwitch("enable", "Accept a disabled user again", desk.EnableUser),
-		c.userDelete(),
+		c.userUnlock(), c.userDelete(),
 	)
 }
 
@@ -30,6 +31,9 @@ type shownUser struct {
 	Disabled  bool      `json:"disabled"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
+
+	FailedSignIns *int64 `json:"failed_sign_ins,omitempty"` // in a row, where they were asked for
+	WaitSeconds   *int64 `json:"wait_seconds,omitempty"`    // before the next attempt is looked at
 }
 
 func show(u users.User) shownUser {
@@ -162,13 +166,23 @@ func (c *cli) userShow() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{Use: "show USER", Short: "Show one account, by name, address or id", Args: arguments}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
-	cmd.RunE = c.withUser(func(_ context.Context, _ desk, u users.User) error {
+	cmd.RunE = c.withUser(func(ctx context.Context, d desk, u users.User) error {
+		failures, wait, err := d.Throttle(ctx, u.ID)
+		if err != nil {
+			return err
+		}
 		if asJSON {
-			return writeJSON(c.stdout, show(u))
+			shown, seconds := show(u), int64(wait.Seconds())
+			shown.FailedSignIns, shown.WaitSeconds = &failures, &seconds
+			return writeJSON(c.stdout, shown)
+		}
+		failed := strconv.FormatInt(failures, 10)
+		if wait > 0 {
+			failed += fmt.Sprintf(", waits %s (grantor user unlock)", wait.Round(time.Second))
 		}
 		return pairs(c.stdout,
 			[2]string{"id", u.ID}, [2]string{"name", u.Name}, [2]string{"email", u.Email}, [2]string{"state", enabled(u.DisabledAt)},
-			[2]string{"created", stamp(u.CreatedAt)}, [2]string{"updated", stamp(u.UpdatedAt)},
+			[2]string{"failed sign-ins", failed}, [2]string{"created", stamp(u.CreatedAt)}, [2]string{"updated", stamp(u.UpdatedAt)},
 		)
 	})
 	return cmd
@@ -239,6 +253,23 @@ func (c *cli) userSwitch(verb, short string, do func(d desk, ctx context.Context
 			return err
 		}
 		_, err := fmt.Fprintf(c.stdout, "user %s %sd\n", plain(u.Name), verb)
+		return err
+	})
+	return cmd
+}
+
+func (c *cli) userUnlock() *cobra.Command {
+	cmd := &cobra.Command{Use: "unlock USER", Short: "Forget the user's failed sign-ins, so that the next is not delayed", Args: arguments}
+	cmd.RunE = c.withUser(func(ctx context.Context, d desk, u users.User) error {
+		some, err := d.UnlockUser(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		said := "unlocked"
+		if !some {
+			said = "has no failed sign-ins"
+		}
+		_, err = fmt.Fprintf(c.stdout, "user %s %s\n", plain(u.Name), said)
 		return err
 	})
 	return cmd
