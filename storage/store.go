@@ -141,10 +141,10 @@ func (s *Store) openSQLite(path string, o Options) error {
 	reader.SetMaxOpenConns(4)
 	reader.SetMaxIdleConns(4)
 	s.pools = []*sql.DB{writer, reader}
-	if s.write, err = gorm.Open(&sqliteDialector{writer}, s.gormConfig(true)); err != nil {
+	if s.write, err = gorm.Open(&sqliteDialector{writer}, s.gormConfig()); err != nil {
 		return err
 	}
-	s.read, err = gorm.Open(&sqliteDialector{reader}, s.gormConfig(true))
+	s.read, err = gorm.Open(&sqliteDialector{reader}, s.gormConfig())
 	return err
 }
 
@@ -163,16 +163,15 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	db := sql.OpenDB(o.Wrap(stdlib.GetPoolConnector(s.pgx)))
 	db.SetMaxIdleConns(0) // the pgx pool below keeps them, and LISTEN takes from it too
 	s.pools = []*sql.DB{db}
-	// pgx prepares and caches by itself, so gorm need not.
-	s.write, err = gorm.Open(postgres.New(postgres.Config{Conn: db}), s.gormConfig(false))
+	s.write, err = gorm.Open(postgres.New(postgres.Config{Conn: db}), s.gormConfig())
 	s.read = s.write
 	return err
 }
 
-func (s *Store) gormConfig(prepare bool) *gorm.Config {
+func (s *Store) gormConfig() *gorm.Config {
 	return &gorm.Config{
 		SkipDefaultTransaction: true, // one statement is one round trip
-		PrepareStmt:            prepare,
+		PrepareStmt:            false, // pgx prepares by itself; for SQLite see prepared.go
 		DisableAutomaticPing:   true,
 		NowFunc:                s.now,
 		Logger:                 logger.Discard, // gorm's would print values
@@ -305,7 +304,7 @@ func (d *sqliteDialector) Initialize(db *gorm.DB) error {
 		UpdateClauses: []string{"UPDATE", "SET", "FROM", "WHERE", "RETURNING"},
 		DeleteClauses: []string{"DELETE", "FROM", "WHERE", "RETURNING"},
 	})
-	db.ConnPool = d.pool
+	db.ConnPool = &prepared{DB: d.pool}
 	return nil
 }
 

@@ -1,0 +1,76 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+	"sync/atomic"
+
+	"gorm.io/gorm"
+)
+
+// maxPrepared bounds the statements that are kept compiled: the check of a narrower
+// scope makes one text per number of scopes. What comes later is compiled each time.
+const maxPrepared = 256
+
+// prepared is a pool that compiles a statement once per connection. pgx does that by
+// itself; this is for SQLite.
+//
+// gorm's own PrepareStmt holds the lock of its cache while it waits for a connection.
+// SQLite has one that writes: a transaction that had it, and two callers of one new
+// statement that wanted it, waited for each other until their deadlines. Here nothing
+// is locked while anything waits, and transactions, which are the administrator's, do
+// not come by.
+type prepared struct {
+	*sql.DB
+	statements sync.Map // text to *sql.Stmt
+	count      atomic.Int64
+}
+
+var (
+	_ gorm.ConnPool   = (*prepared)(nil)
+	_ gorm.TxBeginner = (*prepared)(nil)
+)
+
+// statement is nil when the text should run as it is.
+func (p *prepared) statement(ctx context.Context, query string) (*sql.Stmt, error) {
+	if s, ok := p.statements.Load(query); ok {
+		return s.(*sql.Stmt), nil
+	}
+	if p.count.Load() >= maxPrepared {
+		return nil, nil
+	}
+	s, err := p.DB.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if winner, raced := p.statements.LoadOrStore(query, s); raced {
+		return winner.(*sql.Stmt), s.Close()
+	}
+	p.count.Add(1)
+	return s, nil
+}
+
+// ExecContext implements gorm.ConnPool.
+func (p *prepared) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	s, err := p.statement(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil {
+		return p.DB.ExecContext(ctx, query, args...)
+	}
+	return s.ExecContext(ctx, args...)
+}
+
+// QueryContext implements gorm.ConnPool.
+func (p *prepared) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	s, err := p.statement(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil {
+		return p.DB.QueryContext(ctx, query, args...)
+	}
+	return s.QueryContext(ctx, args...)
+}
