@@ -47,7 +47,7 @@ func TestBudgets(t *testing.T) {
 			require.NoError(t, err)
 			g := login(e.Clock.Now(), newID(t))
 			g.UserID = user.ID
-			begun, err := s.Begin(ctx, g)
+			begun, err := s.Begin(ctx, g, time.Time{})
 			require.NoError(t, err)
 			require.True(t, begun)
 		})
@@ -143,7 +143,7 @@ func TestHotStatements_use_the_primary_key(t *testing.T) {
 		require.NoError(t, err)
 		_, err = s.UserByLogin(ctx, "alice")
 		require.NoError(t, err)
-		_, err = s.Begin(ctx, login(e.Clock.Now(), newID(t)))
+		_, err = s.Begin(ctx, login(e.Clock.Now(), newID(t)), time.Time{})
 		require.NoError(t, err)
 		require.NoError(t, s.Deny(ctx, "jti", e.Clock.Now()))
 

@@ -125,7 +125,11 @@ func (s *Store) CreateClient(ctx context.Context, c clients.Client) error {
 		if err := tx.Create(&row).Error; err != nil {
 			return err
 		}
-		return createSecrets(tx, c.ID, c.Secrets)
+		if err := createSecrets(tx, c.ID, c.Secrets); err != nil {
+			return err
+		}
+		// A login in the moment of DeleteClient may have left a session.
+		return tx.Exec(endClientSessions, micros(c.CreatedAt), string(grants.ReasonClientDeleted), c.ID).Error
 	})
 	if errors.Is(err, errDuplicate) {
 		return fmt.Errorf("%w: %s", clients.ErrExists, c.ID)
@@ -265,6 +269,8 @@ func (s *Store) setClientDisabled(ctx context.Context, id string, at *time.Time)
 	return err
 }
 
+const endClientSessions = `UPDATE grants SET revoked_at = ?, revoked_reason = ? WHERE client_id = ? AND revoked_at IS NULL`
+
 // DeleteClient ends the client's sessions and forgets it. The sessions stay as
 // ended rows, so that a client made later with the same id inherits none.
 func (s *Store) DeleteClient(ctx context.Context, id string) (sessions int64, err error) {
@@ -276,8 +282,7 @@ func (s *Store) DeleteClient(ctx context.Context, id string) (sessions int64, er
 		if deleted = result.RowsAffected; result.Error != nil || deleted == 0 {
 			return result.Error
 		}
-		ended := tx.Exec(`UPDATE grants SET revoked_at = ?, revoked_reason = ? WHERE client_id = ? AND revoked_at IS NULL`,
-			micros(s.now()), string(grants.ReasonClientDeleted), id)
+		ended := tx.Exec(endClientSessions, micros(s.now()), string(grants.ReasonClientDeleted), id)
 		sessions = ended.RowsAffected
 		return ended.Error
 	})

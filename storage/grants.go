@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,22 +68,29 @@ func (r *grantRow) grant() (grants.Grant, error) {
 	return g, nil
 }
 
-// The grant begins only while its client and its user may still have one.
+// The grant begins only while its client and its user may still have one, and while
+// the account is as it was when its password was checked.
 const insertGrant = `INSERT INTO grants (id, client_id, user_id, scope, audience, state, generation, redirect_uri, code_challenge, dpop_jkt,
  created_at, rotated_at, expires_at, created_from, rotated_from, details)
  SELECT $1, c.id, u.id, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $13, $14 FROM clients c, users u
- WHERE c.id = $2 AND c.disabled_at IS NULL AND u.id = $3 AND u.disabled_at IS NULL`
+ WHERE c.id = $2 AND c.disabled_at IS NULL AND u.id = $3 AND u.disabled_at IS NULL
+ AND (u.updated_at = $15 OR $15 < 0)`
 
-// Begin stores a new grant, in one statement. It answers false when its client or
-// user was switched off meanwhile.
-func (s *Store) Begin(ctx context.Context, g grants.Grant) (bool, error) {
+// Begin stores a new grant, in one statement. checked is the UpdatedAt of the user
+// whose password was checked, or zero when none was. Begin answers false when the
+// client or user was switched off meanwhile, or the password replaced: hashing takes
+// long enough for a session of the old password to slip in after SetPassword ended all.
+func (s *Store) Begin(ctx context.Context, g grants.Grant, checked time.Time) (bool, error) {
 	g.Details.Version = grants.DetailsVersion
 	details, err := json.Marshal(g.Details)
 	if err != nil {
 		return false, fmt.Errorf("encode details: %w", err)
 	}
 	changed, err := s.exec(ctx, "begin session", insertGrant, idValue(g.ID), g.ClientID, g.UserID, grants.JoinScope(g.Scope), grants.JoinScope(g.Audience),
-		string(g.State), g.Generation, g.RedirectURI, g.CodeChallenge, g.Thumbprint, micros(g.CreatedAt), micros(g.ExpiresAt), g.CreatedFrom, string(details))
+		string(g.State), g.Generation, g.RedirectURI, g.CodeChallenge, g.Thumbprint, micros(g.CreatedAt), micros(g.ExpiresAt), g.CreatedFrom, string(details), micros(checked))
+	if errors.Is(err, errDuplicate) {
+		return false, fmt.Errorf("begin session %s: %w: its id is taken", g.ID, ErrUnavailable)
+	}
 	return changed == 1, err
 }
 

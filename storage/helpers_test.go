@@ -70,7 +70,7 @@ func begin(t *testing.T, e *storagetest.Env, n int) []grants.ID {
 	ids := make([]grants.ID, n)
 	for i := range ids {
 		ids[i] = newID(t)
-		begun, err := e.Store.Begin(ctx, login(e.Clock.Now(), ids[i]))
+		begun, err := e.Store.Begin(ctx, login(e.Clock.Now(), ids[i]), time.Time{})
 		require.NoError(t, err)
 		require.True(t, begun)
 	}

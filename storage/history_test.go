@@ -34,7 +34,7 @@ func TestStatements_are_the_rules_of_grants(t *testing.T) {
 			g.Audience = rapid.SampledFrom([][]string{{}, {"https://api.test"}, {"api", "https://api.test"}}).Draw(t, "audience")
 			g.Thumbprint = rapid.SampledFrom([]string{"", "", "", "key"}).Draw(t, "thumbprint")
 			e.Clock.Set(start)
-			begun, err := e.Store.Begin(ctx, g)
+			begun, err := e.Store.Begin(ctx, g, time.Time{})
 			require.NoError(t, err)
 			require.True(t, begun)
 			h := &played{ctx: ctx, e: e, t: t, grant: g, seen: seen}

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/ory/fosite"
 
@@ -11,38 +12,58 @@ import (
 )
 
 // Authenticate checks a name and a password: RFC 6749 section 4.3.2. It reads the
-// user in one statement; an unknown or disabled one costs what a wrong password
-// costs. It answers fosite.ErrNotFound for every refusal.
+// user and the account's failures in one statement; an unknown or disabled user
+// costs what a wrong password costs. It answers fosite.ErrNotFound for every
+// refusal. *users.ThrottledError, users.ErrBusy and ErrUnavailable go through the unit.
 func (t *Tokens) Authenticate(ctx context.Context, name, password string) (subject string, err error) {
 	u, err := UnitFrom(ctx)
 	if err != nil {
 		return "", err
 	}
-	user, err := t.Store.UserByLogin(ctx, name)
-	if err != nil && !errors.Is(err, users.ErrNotFound) {
+	u.User, err = t.authenticate(ctx, name, password, u.At)
+	if err != nil && !errors.Is(err, fosite.ErrNotFound) {
 		u.Err = err
-		return "", err
 	}
-	hash := user.PasswordHash
-	if !user.DisabledAt.IsZero() {
+	return u.User.ID, err
+}
+
+func (t *Tokens) authenticate(ctx context.Context, name, password string, now time.Time) (users.User, error) {
+	in, err := t.Store.readSignIn(ctx, name, now)
+	if err != nil {
+		return users.User{}, err
+	}
+	if err := t.Store.admit(ctx, in, now); err != nil {
+		return users.User{}, err
+	}
+	hash := in.user.PasswordHash
+	if !in.user.DisabledAt.IsZero() {
 		hash = ""
 	}
 	ok, outdated, err := t.Passwords.Verify(ctx, hash, password)
 	if errors.Is(err, users.ErrUnknownHash) {
-		return "", fosite.ErrNotFound
+		t.Store.log.WarnContext(ctx, "password hash is of an unknown kind", "user", in.user.ID)
+		err = nil
 	}
 	if err != nil {
-		u.Err = err
-		return "", err
+		return users.User{}, err
 	}
 	if !ok {
-		return "", fosite.ErrNotFound
+		// A failure that can not be counted is no answer: guessing would be free while the database is ill.
+		if err := t.Store.countFailure(ctx, in, now); err != nil {
+			return users.User{}, err
+		}
+		return users.User{}, fosite.ErrNotFound
+	}
+	if in.failures > 0 {
+		// A courtesy: were it lost, the next mistake would wait a little longer.
+		if _, err := t.Store.UnlockUser(ctx, in.account); err != nil {
+			t.Store.log.WarnContext(ctx, "failed sign-ins are not forgotten", "user", in.account, "error", err)
+		}
 	}
 	if outdated {
-		t.upgrade(ctx, user, password)
+		t.upgrade(ctx, in.user, password)
 	}
-	u.User = user
-	return user.ID, nil
+	return in.user, nil
 }
 
 // upgrade replaces a foreign or weaker hash while its password is at hand. It is a
@@ -81,7 +102,7 @@ func (t *Tokens) begin(ctx context.Context) error {
 	if u.Verdict != "" || u.Grant.ID == (grants.ID{}) {
 		return nil
 	}
-	begun, err := t.Store.Begin(ctx, u.Grant)
+	begun, err := t.Store.Begin(ctx, u.Grant, u.User.UpdatedAt)
 	if err != nil {
 		u.Err = err
 		return err

@@ -115,9 +115,11 @@ func (s *Store) DisableUser(ctx context.Context, userID string) error {
 	return err
 }
 
-// EnableUser lets an account sign in again; ended sessions stay ended. It answers users.ErrNotFound.
+// EnableUser lets an account sign in again; ended sessions stay ended. It answers
+// users.ErrNotFound.
 func (s *Store) EnableUser(ctx context.Context, userID string) error {
-	_, err := s.changeUser(ctx, "enable user", userID, "", func(tx *gorm.DB) *gorm.DB {
+	// A login in the moment of DisableUser may have left a session that was dead only because of it.
+	_, err := s.changeUser(ctx, "enable user", userID, grants.ReasonUserDisabled, func(tx *gorm.DB) *gorm.DB {
 		return tx.Exec(`UPDATE users SET disabled_at = NULL, updated_at = ? WHERE id = ?`, micros(s.now()), userID)
 	})
 	return err
