@@ -135,6 +135,7 @@ func (s *Store) openSQLite(path string, o Options) error {
 		return err
 	}
 	drv := unopened.Driver()
+	_ = unopened.Close() // it was never open, but has a goroutine
 	writer := sql.OpenDB(o.Wrap(connector{drv, dsn}))
 	writer.SetMaxOpenConns(1)
 	reader := sql.OpenDB(o.Wrap(connector{drv, dsn + "&_pragma=query_only(1)"}))
