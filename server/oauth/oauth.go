@@ -56,7 +56,7 @@ type Handler struct {
 
 	tokens   *storage.Tokens
 	provider fosite.OAuth2Provider
-	verified *otter.Cache[[32]byte, struct{}] // chosen secrets that were right lately
+	verified *otter.Cache[[32]byte, time.Time] // chosen secrets, and when each was right
 	salt     [32]byte
 	metadata []byte
 	issuers  []string

@@ -23,9 +23,8 @@ import (
 func (h *Handler) Prepare() error {
 	h.tokens = &storage.Tokens{Store: h.Store, Passwords: h.Passwords, Rand: h.Rand}
 	h.issuers = []string{h.Issuer}
-	h.verified = otter.Must(&otter.Options[[32]byte, struct{}]{
-		MaximumSize: 1000, ExpiryCalculator: otter.ExpiryWriting[[32]byte, struct{}](verifiedFor),
-	})
+	// The cache's own expiry would be by another clock than ours, and cost a goroutine.
+	h.verified = otter.Must(&otter.Options[[32]byte, time.Time]{MaximumSize: 1000})
 	if _, err := io.ReadFull(h.Rand, h.salt[:]); err != nil {
 		return fmt.Errorf("draw salt: %w", err)
 	}
