@@ -37,6 +37,9 @@ var layers = map[string][]string{
 	"server/oauth": {"clients", "config", "grants", "keys", "storage", "users"},
 	"server":       {"clients", "config", "grants", "keys", "server/oauth", "storage", "users"},
 
+	// Tests start the whole server with it.
+	"server/servertest": {"clients", "config", "grants", "keys", "server", "storage", "storage/storagetest", "users"},
+
 	// The program knows all.
 	"cmd/grantor": {"clients", "config", "grants", "keys", "migrations", "server", "storage", "users"},
 
@@ -92,8 +95,8 @@ var fences = []fence{
 	{"github.com/spf13/cobra", []string{"cmd/grantor/*.go"}, "the command line is cmd/grantor"},
 	{"github.com/knadh/koanf", []string{"config/*.go"}, "settings are loaded in one place"},
 	{"math/rand", []string{"storage/statement.go"}, "tokens and ids come from crypto/rand, handed in by cmd/grantor; only the pause before a retry may be guessed"},
-	{"github.com/stretchr/testify", []string{"storage/storagetest/*.go"}, "it is for tests"},
-	{"testing", []string{"storage/storagetest/*.go"}, "it is for tests"},
+	{"github.com/stretchr/testify", []string{"storage/storagetest/*.go", "server/servertest/*.go"}, "it is for tests"},
+	{"testing", []string{"storage/storagetest/*.go", "server/servertest/*.go"}, "it is for tests"},
 	{"embed", []string{"migrations/*.go", "server/*/*.go", "server/*.go"}, "only the schema and the pages are carried along"},
 }
 

@@ -1,0 +1,118 @@
+package servertest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Answer is what came back.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+	JSON   map[string]any // of an object
+	t      *testing.T
+}
+
+// Require ends the test when the status is another one.
+func (a *Answer) Require(status int) *Answer {
+	a.t.Helper()
+	require.Equal(a.t, status, a.Status, "%s", a.Body)
+	return a
+}
+
+// Refused ends the test unless the answer is that status with that error code.
+func (a *Answer) Refused(status int, code string) *Answer {
+	a.t.Helper()
+	a.Require(status)
+	require.Equal(a.t, code, a.JSON["error"], "%s", a.Body)
+	return a
+}
+
+// Text is a member of the JSON object, "" when it is absent.
+func (a *Answer) Text(member string) string {
+	text, _ := a.JSON[member].(string)
+	return text
+}
+
+// Access is the access token.
+func (a *Answer) Access() string { return a.Text("access_token") }
+
+// Refresh is the refresh token.
+func (a *Answer) Refresh() string { return a.Text("refresh_token") }
+
+// Claims are those of a JWT, unverified: what was answered is not in doubt here.
+func Claims(t *testing.T, token string) map[string]any {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	require.Len(t, parts, 3, "not a JWT")
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	require.NoError(t, err)
+	var claims map[string]any
+	require.NoError(t, json.Unmarshal(payload, &claims))
+	return claims
+}
+
+// registered are the error codes that an answer may carry: the IANA registry of
+// OAuth extensions errors and RFC 6749, 6750, 8707. temporarily_unavailable and
+// server_error are RFC 6749's for what is no fault of the client.
+var registered = map[string]bool{
+	"invalid_request": true, "invalid_client": true, "invalid_grant": true, "unauthorized_client": true, "unsupported_grant_type": true,
+	"invalid_scope": true, "invalid_target": true, "invalid_token": true, "insufficient_scope": true, "temporarily_unavailable": true, "server_error": true,
+}
+
+// public documents may be kept.
+func public(path string) bool { return strings.HasPrefix(path, "/.well-known/") }
+
+// look holds an answer against what is true of every answer.
+func (w *World) look(r *Request, a *Answer) {
+	t := w.t
+	t.Helper()
+	where := fmt.Sprintf("%s %s: %d %s", r.Method, r.Path, a.Status, a.Body)
+	w.seen.answer(a)
+	require.Len(t, a.Header.Values("X-Request-Id"), 1, where)
+	require.Equal(t, "nosniff", a.Header.Get("X-Content-Type-Options"), where)
+	require.Empty(t, a.Header.Get("Location"), where)
+	if a.Status == http.StatusServiceUnavailable && (w.broken || r.Path == "/readyz") {
+		require.NotEmpty(t, a.Header.Get("Retry-After"), where)
+	} else {
+		require.Less(t, a.Status, 500, where)
+	}
+	if a.Status == http.StatusUnauthorized {
+		require.NotEmpty(t, a.Header.Get("WWW-Authenticate"), where)
+	}
+	if !public(r.Path) || a.Status >= 400 {
+		if a.Status != http.StatusNoContent {
+			require.Equal(t, "no-store", a.Header.Get("Cache-Control"), where)
+		}
+	}
+	if a.Status >= 400 && len(a.Body) > 0 && r.Path != "/readyz" {
+		w.lookAtError(r, a, where)
+	}
+}
+
+func (w *World) lookAtError(r *Request, a *Answer, where string) {
+	t := w.t
+	t.Helper()
+	require.Equal(t, "application/json", a.Header.Get("Content-Type"), where)
+	var body struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	require.NoError(t, json.Unmarshal(a.Body, &body), where)
+	require.True(t, registered[body.Error], where)
+	require.NotEmpty(t, body.Description, where)
+	for _, c := range []byte(body.Description) {
+		require.True(t, c >= 0x20 && c <= 0x7e && c != '"' && c != '\\', where)
+	}
+	require.NotContains(t, string(a.Body), "evil", where) // what the tests send to see it come back
+	for _, secret := range secretsOf(r) {
+		require.NotContains(t, string(a.Body), secret, where)
+	}
+}
