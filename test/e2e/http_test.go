@@ -163,3 +163,11 @@ func refused(t *testing.T, a answer, code string) {
 		require.Equal(t, http.StatusBadRequest, a.status)
 	}
 }
+
+// unavailable wants the honest answer of who can not reach the database.
+func unavailable(t *testing.T, a answer) {
+	t.Helper()
+	require.Equal(t, http.StatusServiceUnavailable, a.status, "%s", a)
+	require.NotEmpty(t, a.header.Get("Retry-After"))
+	require.Equal(t, "temporarily_unavailable", a.field("error"))
+}
