@@ -197,6 +197,9 @@ func (s *Store) Dialect() string { return s.dialect }
 // Migrate brings the schema to this program's version. Of several callers one works, the others wait.
 func (s *Store) Migrate(ctx context.Context) (migrations.Report, error) {
 	report, err := migrations.Up(ctx, s.pools[0], s.dialect, s.path+".lock")
+	if errors.Is(err, migrations.ErrNewer) {
+		return report, fmt.Errorf("migrate: %w: %w", ErrSchemaNew, err)
+	}
 	if err != nil {
 		return report, fmt.Errorf("migrate: %w", err)
 	}
