@@ -136,12 +136,12 @@ func (s *Server) log(r *http.Request, route route, status int, began time.Time, 
 	if !s.deps.Log.Enabled(ctx, level) {
 		return
 	}
-	fields := make([]slog.Attr, 0, 11)
+	fields := make([]slog.Attr, 0, 12)
 	fields = append(fields,
 		slog.String("id", id), slog.String("method", methodOf(r)), slog.String("route", route.path), slog.Int("status", status),
 		slog.Duration("took", s.deps.Now().Sub(began)), slog.String("address", addressOf(r)))
 	for _, field := range []struct{ name, value string }{
-		{"client", trail.Client}, {"grant", trail.Grant}, {"session", trail.Session}, {"outcome", trail.Outcome}, {"reason", trail.Reason},
+		{"client", trail.Client}, {"grant", trail.Grant}, {"session", trail.Session}, {"outcome", trail.Outcome},
 	} {
 		if field.value != "" {
 			fields = append(fields, slog.String(field.name, field.value))

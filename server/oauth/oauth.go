@@ -68,7 +68,6 @@ type Trail struct {
 	Grant   string // grant type
 	Session string // grant id
 	Outcome string // "issued", "rotated", "retried", …
-	Reason  string // why not
 }
 
 type trailKey struct{}
