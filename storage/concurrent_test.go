@@ -140,8 +140,9 @@ func TestConcurrent_logins_against_disabling_and_deleting(t *testing.T) {
 	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 		ctx := deadline(t)
 		createUser(t, e.Store, "alice")
-		second := e.Open()
 		for range 15 {
+			// A fresh replica each time: what is compiled first in a race once waited for itself.
+			second := e.Open()
 			createClient(t, e.Store, "app")
 			ids := make([]grants.ID, 14)
 			for i := range ids {
@@ -171,6 +172,7 @@ func TestConcurrent_logins_against_disabling_and_deleting(t *testing.T) {
 			}
 			_, err := e.Store.DeleteClient(ctx, "app")
 			require.NoError(t, err)
+			require.NoError(t, second.Close())
 		}
 	})
 }
