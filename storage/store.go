@@ -171,7 +171,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 
 func (s *Store) gormConfig() *gorm.Config {
 	return &gorm.Config{
-		SkipDefaultTransaction: true, // one statement is one round trip
+		SkipDefaultTransaction: true,  // one statement is one round trip
 		PrepareStmt:            false, // pgx prepares by itself; for SQLite see prepared.go
 		DisableAutomaticPing:   true,
 		NowFunc:                s.now,

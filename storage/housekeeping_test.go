@@ -1,0 +1,231 @@
+package storage_test
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/grantorhq/grantor/clients"
+	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/storage"
+	"github.com/grantorhq/grantor/storage/storagetest"
+)
+
+// A thousand sessions, renewed fifty times each, are a thousand rows.
+func TestGrowth_is_bounded_by_sessions(t *testing.T) {
+	t.Parallel()
+	const sessions, refreshes, workers = 1000, 50, 8
+	storagetest.EachWith(t, storagetest.Setup{Options: unsynced}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		ids := begin(t, e, sessions)
+		errs := make([]error, workers)
+		together(workers, func(w int) {
+			for i := w; i < sessions; i += workers {
+				for generation := int64(1); generation <= refreshes; generation++ {
+					_, verdict, err := rotate(ctx, e, e.Store, ids[i], generation)
+					if err == nil && verdict != grants.Rotated {
+						err = fmt.Errorf("%s: %q", ids[i], verdict)
+					}
+					if err != nil {
+						errs[w] = err
+						return
+					}
+				}
+			}
+		})
+		for _, err := range errs {
+			require.NoError(t, err)
+		}
+		db := database(t, e)
+		require.EqualValues(t, sessions, number(t, db, `SELECT count(*) FROM grants`))
+		require.EqualValues(t, sessions, number(t, db, fmt.Sprintf(`SELECT count(*) FROM grants WHERE generation = %d`, refreshes+1)))
+		for _, table := range []string{"denied_tokens", "leases"} {
+			require.Zero(t, number(t, db, "SELECT count(*) FROM "+table))
+		}
+	})
+}
+
+func TestClean_deletes_what_expired_and_nothing_else(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		const expired = 1201 // two full batches and one that is not
+		begin(t, e, 1)
+		born := e.Clock.Now()
+		db := database(t, e)
+		series := "generate_series(1, 1200) AS s(i)"
+		if e.Dialect == storage.SQLite {
+			series = "(WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 1200) SELECT i FROM s) AS s"
+		}
+		copies := `INSERT INTO grants SELECT ` + map[string]string{storage.SQLite: "randomblob(16)", storage.Postgres: "decode(md5(s.i::text), 'hex')"}[e.Dialect] + `,
+		 client_id, user_id, scope, audience, state, generation, redirect_uri, code_challenge, dpop_jkt, created_at, rotated_at, expires_at,
+		 revoked_at, revoked_reason, created_from, rotated_from, details FROM grants, ` + series
+		_, err := db.ExecContext(ctx, copies)
+		require.NoError(t, err)
+		e.Clock.Advance(time.Microsecond)
+		live := begin(t, e, 3)
+		require.NoError(t, e.Store.RevokeSession(ctx, live[1], grants.ReasonAdmin))
+		require.NoError(t, e.Store.Deny(ctx, "over", born.Add(life).Add(-time.Minute)))
+		require.NoError(t, e.Store.Deny(ctx, "still within the skew", born.Add(life).Add(-time.Minute).Add(time.Microsecond)))
+
+		e.Clock.Set(born.Add(life)) // the first are just over, the others live for one more microsecond
+		e.Tally.Reset()
+		done, err := e.Store.Clean(ctx, "me", time.Minute)
+		require.NoError(t, err)
+		require.Equal(t, storage.Cleaned{Sessions: expired, DeniedTokens: 1}, done)
+		batches := 0
+		for _, statement := range e.Tally.Statements() {
+			require.NotEqual(t, "BEGIN", statement, "no batch waits for another")
+			if strings.HasPrefix(statement, "DELETE FROM grants") {
+				batches++
+			}
+		}
+		require.Equal(t, 3, batches)
+		require.EqualValues(t, 3, number(t, db, `SELECT count(*) FROM grants`), "a revoked session stays until it would have expired: reuse is still recognised")
+		access, err := e.Store.Access(ctx, live[0], "app", "still within the skew", e.Clock.Now())
+		require.NoError(t, err)
+		require.True(t, access.Denied)
+		require.NotNil(t, access.Grant)
+
+		done, err = e.Store.Clean(ctx, "me", time.Minute)
+		require.NoError(t, err)
+		require.Zero(t, done)
+	})
+}
+
+func TestClean_works_on_one_replica_at_a_time(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		second := e.Open()
+		clean := func(s *storage.Store, holder string) bool {
+			t.Helper()
+			done, err := s.Clean(ctx, holder, time.Minute)
+			require.NoError(t, err)
+			return !done.Elsewhere
+		}
+		require.True(t, clean(e.Store, "one"))
+		require.False(t, clean(second, "two"))
+		require.True(t, clean(e.Store, "one"), "the holder goes on, and its lease is longer")
+		e.Clock.Advance(time.Minute - time.Microsecond)
+		require.False(t, clean(second, "two"))
+		e.Clock.Advance(time.Microsecond)
+		require.True(t, clean(second, "two"), "the lease is over: its holder may be dead")
+		require.False(t, clean(e.Store, "one"))
+
+		// Both at the same moment, when it is free.
+		for range 10 {
+			e.Clock.Advance(time.Minute)
+			won := make([]bool, 2)
+			together(2, func(i int) {
+				done, err := []*storage.Store{e.Store, second}[i].Clean(ctx, []string{"one", "two"}[i], time.Minute)
+				won[i] = err == nil && !done.Elsewhere
+			})
+			require.True(t, won[0] != won[1], "%v", won)
+		}
+	})
+}
+
+// A key goes when nothing that it signed can live any more, and not a moment before.
+func TestClean_forgets_gone_keys(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx, secrets := deadline(t), someSecrets(t)
+		first, err := e.Store.SigningKeys(ctx, secrets)
+		require.NoError(t, err)
+		e.Clock.Advance(time.Hour)
+		rotated := e.Clock.Now()
+		_, err = e.Store.RotateKeys(ctx, secrets, keys.ES256)
+		require.NoError(t, err)
+		old := first.List()[0]
+		require.Equal(t, keys.ES256, old.Algorithm)
+
+		e.Clock.Set(rotated.Add(keys.Keep).Add(-time.Microsecond))
+		done, err := e.Store.Clean(ctx, "me", time.Minute)
+		require.NoError(t, err)
+		require.Zero(t, done.SigningKeys)
+		set, err := e.Store.SigningKeys(ctx, secrets)
+		require.NoError(t, err)
+		require.Equal(t, keys.Retired, set.State(old.ID, e.Clock.Now()))
+
+		e.Clock.Advance(time.Microsecond)
+		require.Equal(t, keys.Gone, set.State(old.ID, e.Clock.Now()), "storage and keys agree on when")
+		done, err = e.Store.Clean(ctx, "me", time.Minute)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, done.SigningKeys)
+		set, err = e.Store.SigningKeys(ctx, secrets)
+		require.NoError(t, err)
+		require.Len(t, set.List(), 4)
+		_, err = set.Active(keys.ES256, e.Clock.Now())
+		require.NoError(t, err)
+	})
+}
+
+func TestSecretUses_are_written_in_the_background(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		now := e.Clock.Now()
+		require.NoError(t, e.Store.CreateClient(ctx, clients.Client{ID: "app", Secrets: []clients.Secret{
+			{ID: "a", Hash: "h", CreatedAt: now}, {ID: "b", Hash: "h", CreatedAt: now},
+		}}))
+		used := func(secret string) time.Time {
+			t.Helper()
+			c, err := e.Store.Client(ctx, "app")
+			require.NoError(t, err)
+			for _, s := range c.Secrets {
+				if s.ID == secret {
+					return s.LastUsedAt
+				}
+			}
+			return time.Time{}
+		}
+		before := number(t, database(t, e), `SELECT revision FROM revisions WHERE noun = 'clients'`)
+		e.Tally.Reset()
+		for i := range 100 {
+			e.Store.SecretUsed("app", "a", now.Add(time.Duration(i)*time.Second))
+		}
+		require.Zero(t, e.Tally.Count(), "a request pays nothing for it")
+		require.NoError(t, e.Store.FlushSecretUses(ctx))
+		require.Equal(t, 1, e.Tally.Count())
+		require.Equal(t, now.Add(99*time.Second), used("a"))
+		require.Zero(t, used("b"))
+
+		e.Store.SecretUsed("app", "a", now)
+		e.Store.SecretUsed("app", "forgotten", now)
+		e.Store.SecretUsed("forgotten", "a", now)
+		require.NoError(t, e.Store.FlushSecretUses(ctx))
+		require.Equal(t, now.Add(99*time.Second), used("a"), "it never goes back: the other replica may be ahead")
+		require.Equal(t, before, number(t, database(t, e), `SELECT revision FROM revisions WHERE noun = 'clients'`), "no replica forgets its clients for this")
+
+		e.Tally.Reset()
+		require.NoError(t, e.Store.FlushSecretUses(ctx))
+		require.Zero(t, e.Tally.Count(), "nothing new, nothing to write")
+	})
+}
+
+// unsynced lets SQLite not wait for the disk: 50,000 commits that do take most of a
+// minute, and rows are what is counted here.
+func unsynced(o *storage.Options) {
+	if strings.HasPrefix(o.Database, "sqlite:") {
+		wrap := o.Wrap
+		o.Wrap = func(c driver.Connector) driver.Connector { return wrap(hasty{c}) }
+	}
+}
+
+type hasty struct{ driver.Connector }
+
+func (h hasty) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := h.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, err = conn.(driver.ExecerContext).ExecContext(ctx, "PRAGMA synchronous=OFF", nil)
+	return conn, err
+}
