@@ -128,13 +128,23 @@ func (h *Handler) prove(u *storage.Unit, grantType string, form url.Values) erro
 }
 
 // allow grants what was asked for and checked; nothing asked means all that is
-// registered (RFC 6749 section 3.3). A refresh was told by its row.
+// registered (RFC 6749 section 3.3). A refresh was told by its row, less what is no
+// longer registered.
 func (h *Handler) allow(u *storage.Unit, grantType string, request fosite.AccessRequester) error {
 	asked := request.GetSession().(*session)
 	asked.audience = u.Audience
 	if grantType == clients.GrantRefreshToken {
+		if len(asked.audience) > 0 || len(u.Grant.Audience) == 0 {
+			return nil
+		}
+		for _, a := range u.Grant.Audience {
+			if h.registered(a, u.Client.Client) {
+				asked.audience = append(asked.audience, a)
+			}
+		}
 		if len(asked.audience) == 0 {
-			asked.audience = u.Grant.Audience
+			// Falling back to a default would be a token for where the user never allowed it.
+			return invalidTarget("nothing that was granted is registered any more")
 		}
 		return nil
 	}
@@ -160,7 +170,8 @@ func (h *Handler) allow(u *storage.Unit, grantType string, request fosite.Access
 
 // askedScope is the scope parameter, letter for letter within the registration.
 func askedScope(form url.Values, c *clients.Client) ([]string, error) {
-	asked := grants.SplitScope(form.Get("scope"))
+	// Parted by blanks only: a tab or a line is no part of a scope, and is in none that is registered.
+	asked := strings.FieldsFunc(form.Get("scope"), func(r rune) bool { return r == ' ' })
 	if len(asked) > maxAsked || !grants.Covers(c.Scope, asked) {
 		return nil, invalidScope("not registered for the client")
 	}
@@ -180,11 +191,15 @@ func (h *Handler) askedAudience(form url.Values, c *clients.Client) ([]string, e
 	}
 	asked = distinct(asked)
 	for _, a := range asked {
-		if a != h.Issuer && !slices.Contains(c.Audience, a) {
+		if !h.registered(a, c) {
 			return nil, invalidTarget("not registered for the client")
 		}
 	}
 	return asked, nil
+}
+
+func (h *Handler) registered(audience string, c *clients.Client) bool {
+	return audience == h.Issuer || slices.Contains(c.Audience, audience)
 }
 
 // maxAsked bounds the work on one request. It is more than a client can be registered with.
