@@ -34,14 +34,15 @@ type Setup struct {
 // World is one server and all that it knows.
 type World struct {
 	*storagetest.Env
-	Store     *storage.Store // the server's own
-	Server    *server.Server
-	Passwords *users.Passwords
-	Keyring   *keys.Secrets
-	URL       string // where it listens
-	Issuer    string
-	Log       *Log
-	Codec     *grants.Codec // makes what only this server can make
+	Store       *storage.Store // the server's own
+	Server      *server.Server
+	Passwords   *users.Passwords
+	Keyring     *keys.Secrets
+	KeyringText string
+	URL         string // where it listens
+	Issuer      string
+	Log         *Log
+	Codec       *grants.Codec // makes what only this server can make
 
 	t       *testing.T
 	setup   Setup
@@ -75,6 +76,7 @@ func start(t *testing.T, e *storagetest.Env, setup Setup) *World {
 	require.NoError(t, err)
 	w := &World{Env: e, Issuer: Issuer, t: t, setup: setup, secrets: map[string]string{}, seen: newSeen()}
 	w.seen.add(text)
+	w.KeyringText = text
 	w.Keyring, err = keys.ParseSecrets(text)
 	require.NoError(t, err)
 	w.serve()
