@@ -97,11 +97,9 @@ func (w *world) loseAnswer(p *program, path string, as credentials, form url.Val
 	require.Error(t, <-failed, "the client got nothing")
 	response, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), nil)
 	require.NoError(t, err)
-	defer func() { _ = response.Body.Close() }()
-	body := new(bytes.Buffer)
-	_, err = body.ReadFrom(response.Body)
+	a, err := whole(response)
 	require.NoError(t, err)
-	return answer{status: response.StatusCode, header: response.Header, body: body.Bytes()}
+	return a
 }
 
 // The same one step earlier: PostgreSQL has committed, and the program does not know.

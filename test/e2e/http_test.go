@@ -68,9 +68,15 @@ func do(client *http.Client, request *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	a, err := whole(response)
+	a.took = time.Since(began)
+	return a, err
+}
+
+func whole(response *http.Response) (answer, error) {
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, response.Header, body, time.Since(began)}, err
+	return answer{status: response.StatusCode, header: response.Header, body: body}, err
 }
 
 func get(t *testing.T, address string) answer {
