@@ -19,7 +19,7 @@ const revokeGrant = `UPDATE grants SET
 func (s *Store) Revoke(ctx context.Context, id grants.ID, clientID string, now time.Time) (found, own bool, err error) {
 	var owner string
 	found, err = s.one(ctx, s.write, "revoke session", revokeGrant, []any{idValue(id), micros(now), clientID}, &owner)
-	return found, owner == clientID, err
+	return found, found && owner == clientID, err
 }
 
 // Deny ends one access token before its time. Denying twice is fine.
