@@ -2,7 +2,11 @@ package oauth_test
 
 import (
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"flag"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -89,4 +93,32 @@ func (b *busy) fill(t *testing.T, w *servertest.World) (release func()) {
 		close(gate)
 		hashing.Wait()
 	})
+}
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// counting is a source of bytes that anybody can tell in advance.
+type counting struct{}
+
+func (counting) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(i + 1)
+	}
+	return len(p), nil
+}
+
+// part is a segment of a compact JWS, decoded.
+func part(t *testing.T, token string, at int) []byte {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	require.Len(t, parts, 3)
+	raw, err := base64.RawURLEncoding.DecodeString(parts[at])
+	require.NoError(t, err)
+	return raw
+}
+
+func headerOf(t *testing.T, token string) (header map[string]any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal(part(t, token, 0), &header))
+	return header
 }

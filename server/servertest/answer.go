@@ -17,7 +17,7 @@ type Answer struct {
 	Header http.Header
 	Body   []byte
 	JSON   map[string]any // of an object
-	t      *testing.T
+	t      testing.TB
 }
 
 // Require ends the test when the status is another one.
@@ -48,7 +48,7 @@ func (a *Answer) Access() string { return a.Text("access_token") }
 func (a *Answer) Refresh() string { return a.Text("refresh_token") }
 
 // Claims are those of a JWT, unverified: what was answered is not in doubt here.
-func Claims(t *testing.T, token string) map[string]any {
+func Claims(t testing.TB, token string) map[string]any {
 	t.Helper()
 	parts := strings.Split(token, ".")
 	require.Len(t, parts, 3, "not a JWT")

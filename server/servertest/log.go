@@ -41,7 +41,7 @@ func (l *Log) Text() string {
 }
 
 // Lines are all that was logged, read again.
-func (l *Log) Lines(t *testing.T) []map[string]any {
+func (l *Log) Lines(t testing.TB) []map[string]any {
 	t.Helper()
 	var lines []map[string]any
 	for line := range strings.Lines(l.Text()) {
@@ -53,7 +53,7 @@ func (l *Log) Lines(t *testing.T) []map[string]any {
 }
 
 // Requests are the lines of requests.
-func (l *Log) Requests(t *testing.T) []map[string]any {
+func (l *Log) Requests(t testing.TB) []map[string]any {
 	t.Helper()
 	var requests []map[string]any
 	for _, line := range l.Lines(t) {
@@ -65,7 +65,7 @@ func (l *Log) Requests(t *testing.T) []map[string]any {
 }
 
 // check is Q-01.
-func (l *Log) check(t *testing.T, s *seen) {
+func (l *Log) check(t testing.TB, s *seen) {
 	t.Helper()
 	l.Lines(t)
 	text := l.Text()

@@ -54,6 +54,11 @@ func (r *Request) Basic(id, secret string) *Request {
 	return r.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(secret))))
 }
 
+// Basic is the header that a confidential client of the World proves itself with.
+func (w *World) Basic(client string) string {
+	return Form("/").Basic(client, w.secrets[client]).Header.Get("Authorization")
+}
+
 // Bearer adds an access token.
 func (r *Request) Bearer(token string) *Request { return r.Set("Authorization", "Bearer "+token) }
 

@@ -44,7 +44,7 @@ type World struct {
 	Log         *Log
 	Codec       *grants.Codec // makes what only this server can make
 
-	t       *testing.T
+	t       testing.TB
 	setup   Setup
 	web     *http.Client
 	secrets map[string]string // of clients, by id
@@ -62,12 +62,12 @@ func Each(t *testing.T, setup Setup, fn func(t *testing.T, w *World)) {
 }
 
 // New is a World on SQLite, for what does not depend on the database.
-func New(t *testing.T, setup Setup) *World {
+func New(t testing.TB, setup Setup) *World {
 	t.Helper()
 	return start(t, storagetest.SQLite(t, setup.Storage), setup)
 }
 
-func start(t *testing.T, e *storagetest.Env, setup Setup) *World {
+func start(t testing.TB, e *storagetest.Env, setup Setup) *World {
 	t.Helper()
 	if !setup.Start.IsZero() {
 		e.Clock.Set(setup.Start)
@@ -159,7 +159,7 @@ func (w *World) serve() {
 }
 
 // codec is the server's own: its keys are derived for this purpose.
-func codec(t *testing.T, secrets *keys.Secrets) *grants.Codec {
+func codec(t testing.TB, secrets *keys.Secrets) *grants.Codec {
 	t.Helper()
 	var list []grants.Key
 	for _, d := range secrets.Derive("grant tokens") {

@@ -41,7 +41,7 @@ type Env struct {
 	URL     string  // what storage.Options.Database takes
 	Server  *Server // with Setup.OwnServer on PostgreSQL; else nil
 
-	t     *testing.T
+	t     testing.TB
 	setup Setup
 }
 

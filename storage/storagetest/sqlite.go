@@ -4,7 +4,7 @@ import "testing"
 
 // SQLite is EachWith on SQLite alone, without a subtest: for what is above the store
 // and can not depend on the database. It is not counted among the tests of databases.
-func SQLite(t *testing.T, setup Setup) *Env {
+func SQLite(t testing.TB, setup Setup) *Env {
 	t.Helper()
 	e := &Env{t: t, setup: setup, Dialect: "sqlite", Clock: NewClock(), Tally: &Tally{}}
 	e.prepare()
