@@ -4,6 +4,7 @@ import (
 	"encoding/base32"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -23,6 +24,8 @@ const (
 	MaxPassword = 1024 // bytes
 )
 
+var idForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
 var idText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // NewID draws a user id: 128 random bits in 26 lower-case characters.
@@ -32,6 +35,15 @@ func NewID(rand io.Reader) (string, error) {
 		return "", fmt.Errorf("draw user id: %w", err)
 	}
 	return idText.EncodeToString(raw[:]), nil
+}
+
+// CheckID says what is wrong with an id that another system gave, wrapping
+// ErrInvalid. Those of NewID pass.
+func CheckID(id string) error {
+	if !idForm.MatchString(id) {
+		return fmt.Errorf("%w: the id is not 1 to 64 characters of A-Z a-z 0-9 . _ -", ErrInvalid)
+	}
+	return nil
 }
 
 // NormalizeName gives the key by which names and addresses are compared and are

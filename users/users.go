@@ -11,6 +11,7 @@ package users
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -18,6 +19,8 @@ import (
 var (
 	ErrNotFound = errors.New("user not found")
 	ErrExists   = errors.New("user already exists")
+	// ErrConflict: somebody else changed the account since it was read.
+	ErrConflict = errors.New("user was changed meanwhile")
 	// ErrBusy: more passwords wait to be hashed than the queue holds. Try again later.
 	ErrBusy = errors.New("password hashing is busy")
 	// ErrInvalid is wrapped by every fault of a name, address or password.
@@ -32,8 +35,29 @@ type User struct {
 	Name         string // as the administrator wrote it, trimmed
 	Email        string // "" = none
 	PasswordHash string // PHC or modular crypt string; "" = can not sign in by password
+	Profile      Profile
 
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	DisabledAt time.Time // zero: enabled
+}
+
+// Check says what is wrong with an account that is to be stored, wrapping
+// ErrInvalid. The password hash is not looked at: see Passwords.CheckHash.
+func (u User) Check() error {
+	if err := CheckID(u.ID); err != nil {
+		return err
+	}
+	if err := CheckName(u.Name); err != nil {
+		return err
+	}
+	if u.Email != "" {
+		if err := CheckEmail(u.Email); err != nil {
+			return err
+		}
+	}
+	if u.Profile.EmailVerified && u.Email == "" {
+		return fmt.Errorf("%w: email_verified needs an e-mail address", ErrInvalid)
+	}
+	return CheckProfile(u.Profile)
 }
