@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
@@ -22,17 +24,18 @@ var errAccessToken = errors.New("not a live access token")
 // claims are what an access token says: RFC 9068 section 2.2, and the grant it
 // belongs to, so that a revoked session is dead at introspection.
 type claims struct {
-	Issuer   string   `json:"iss"`
-	Subject  string   `json:"sub"`
-	Audience audience `json:"aud"`
-	ClientID string   `json:"client_id"`
-	Scope    string   `json:"scope,omitempty"`
-	ID       string   `json:"jti"`
-	Grant    string   `json:"gid,omitempty"` // absent: client_credentials
-	Issued   int64    `json:"iat"`
-	Expires  int64    `json:"exp"`
-	AuthTime int64    `json:"auth_time,omitempty"`
-	AMR      []string `json:"amr,omitempty"`
+	Issuer    string   `json:"iss"`
+	Subject   string   `json:"sub"`
+	Audience  audience `json:"aud"`
+	ClientID  string   `json:"client_id"`
+	Scope     string   `json:"scope,omitempty"`
+	ID        string   `json:"jti"`
+	Grant     string   `json:"gid,omitempty"` // absent: client_credentials
+	Issued    int64    `json:"iat"`
+	Expires   int64    `json:"exp"`
+	NotBefore int64    `json:"nbf,omitempty"` // never written, but obeyed
+	AuthTime  int64    `json:"auth_time,omitempty"`
+	AMR       []string `json:"amr,omitempty"`
 }
 
 // audience is written as RFC 7519 section 4.1.3 allows: one is a string, more are a list.
@@ -129,21 +132,73 @@ func (h *Handler) readAccessToken(token string, now time.Time) (*claims, error) 
 	if err != nil {
 		return nil, errAccessToken
 	}
-	// Whatever carries our signature under this type was written by mint, so it needs no second suspicion but these.
-	c := new(claims)
-	if err := json.Unmarshal(payload, c); err != nil {
-		return nil, errAccessToken
-	}
-	if c.Issuer != h.Issuer || now.Unix() >= c.Expires {
+	c, err := parseClaims(payload)
+	if err != nil || !h.acceptable(c, now) {
 		return nil, errAccessToken
 	}
 	return c, nil
 }
 
+// maxSkew is how far another replica's clock may be ahead of ours. A token's end gets no such grace.
+const maxSkew = time.Minute
+
+// acceptable holds claims under our signature against RFC 9068 section 4. mint writes
+// none that fail, but another version or product that was given our keys might.
+func (h *Handler) acceptable(c *claims, now time.Time) bool {
+	latest := now.Add(maxSkew).Unix()
+	switch {
+	case c.Issuer != h.Issuer || c.Subject == "" || c.ClientID == "" || c.ID == "" || len(c.Audience) == 0:
+		return false
+	case c.Issued <= 0 || c.Issued > latest || c.NotBefore > latest || now.Unix() >= c.Expires:
+		return false
+	case c.Grant == "":
+		return c.Subject == c.ClientID // only client_credentials has no session
+	}
+	_, err := c.grantID()
+	return err == nil
+}
+
+// parseClaims reads one JSON object in which no member is there twice (RFC 7519
+// section 4): encoding/json would take the last, and compares names without case.
+func parseClaims(payload []byte) (*claims, error) {
+	d := json.NewDecoder(bytes.NewReader(payload))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return nil, errAccessToken
+	}
+	seen := make(map[string]bool)
+	for d.More() {
+		token, err := d.Token()
+		name, ok := token.(string)
+		if err != nil || !ok || seen[name] || !plain(name) {
+			return nil, errAccessToken
+		}
+		seen[name] = true
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, errAccessToken
+		}
+	}
+	c := new(claims)
+	// Reads the whole once more, so text behind the object is refused here.
+	if err := json.Unmarshal(payload, c); err != nil {
+		return nil, errAccessToken
+	}
+	return c, nil
+}
+
+// plain names are equal only when they are equal without case.
+func plain(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII || unicode.IsUpper(r) })
+}
+
 // alive reports whether the state behind a proven token lets it live: its client,
 // its grant, and the deny-list. A token without a grant needs none.
 func alive(c *claims, record storage.AccessRecord) bool {
-	return !record.Denied && record.ClientAlive && (c.Grant == "" || record.Grant != nil)
+	if record.Denied || !record.ClientAlive {
+		return false
+	}
+	g := record.Grant
+	return c.Grant == "" || g != nil && g.ClientID == c.ClientID && g.UserID == c.Subject
 }
 
 func (c *claims) isFor(audience ...string) bool {
