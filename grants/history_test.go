@@ -340,8 +340,16 @@ func TestCovers_is_exact(t *testing.T) {
 		granted, asked string
 		want           bool
 	}{
-		{"", "", true}, {"a", "", true}, {"a b", "b a", true}, {"a b", "a a a", true}, {"a", "b", false},
-		{"", "a", false}, {"ab", "a", false}, {"a", "ab", false}, {"a", "A", false}, {"a b", "a c", false},
+		{"", "", true},
+		{"a", "", true},
+		{"a b", "b a", true},
+		{"a b", "a a a", true},
+		{"a", "b", false},
+		{"", "a", false},
+		{"ab", "a", false},
+		{"a", "ab", false},
+		{"a", "A", false},
+		{"a b", "a c", false},
 	} {
 		require.Equal(t, c.want, grants.Covers(grants.SplitScope(c.granted), grants.SplitScope(c.asked)), "%q of %q", c.asked, c.granted)
 	}

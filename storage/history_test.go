@@ -91,8 +91,24 @@ func (h *played) advance() {
 
 // askedScopes are part of what was granted, more than that, and hostile text.
 var askedScopes = [][]string{
-	nil, nil, nil, nil, nil, nil, nil, nil, {}, {"read"}, {"read"}, {"write", "read"}, {"read", "read"}, {"rea"}, {"READ"}, {"read", "admin"},
-	{"read%"}, {"read_all"}, {"' OR ''='"}, {"a\x00b"}, {"\xff"}, {"é"}, {""}, {"read write"}, many("read", 500), many("x", 40_000),
+	nil, nil, nil, nil, nil, nil, nil, nil,
+	{},
+	{"read"},
+	{"read"},
+	{"write", "read"},
+	{"read", "read"},
+	{"rea"},
+	{"READ"},
+	{"read", "admin"},
+	{"read%"},
+	{"read_all"},
+	{"' OR ''='"},
+	{"a\x00b"},
+	{"\xff"},
+	{"é"},
+	{""},
+	{"read write"},
+	many("read", 500), many("x", 40_000),
 }
 
 func (h *played) refresh() {

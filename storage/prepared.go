@@ -40,12 +40,12 @@ func (p *prepared) statement(ctx context.Context, query string) (*sql.Stmt, erro
 	if p.count.Load() >= maxPrepared {
 		return nil, nil
 	}
-	s, err := p.DB.PrepareContext(ctx, query)
+	s, err := p.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	if winner, raced := p.statements.LoadOrStore(query, s); raced {
-		return winner.(*sql.Stmt), s.Close()
+		return winner.(*sql.Stmt), s.Close() //nolint:sqlclosecheck // the loser ends here, the winner with the pool
 	}
 	p.count.Add(1)
 	return s, nil
@@ -53,7 +53,7 @@ func (p *prepared) statement(ctx context.Context, query string) (*sql.Stmt, erro
 
 // ExecContext implements gorm.ConnPool.
 func (p *prepared) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	s, err := p.statement(ctx, query)
+	s, err := p.statement(ctx, query) //nolint:sqlclosecheck // it lives as long as the pool
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (p *prepared) ExecContext(ctx context.Context, query string, args ...any) (
 
 // QueryContext implements gorm.ConnPool.
 func (p *prepared) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	s, err := p.statement(ctx, query)
+	s, err := p.statement(ctx, query) //nolint:sqlclosecheck // it lives as long as the pool
 	if err != nil {
 		return nil, err
 	}

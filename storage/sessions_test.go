@@ -128,7 +128,7 @@ func TestSessions_die_for_a_reason(t *testing.T) {
 			lives  bool         // the one case in which it lives again
 		}{
 			{dead: "admin", kill: func(_ *testing.T, id grants.ID) error { return s.RevokeSession(ctx, id, grants.ReasonAdmin) }},
-			{dead: "admin", kill: func(t *testing.T, id grants.ID) error {
+			{dead: "admin", kill: func(t *testing.T, _ grants.ID) error {
 				n, err := s.RevokeUserSessions(ctx, "id-alice", grants.ReasonAdmin)
 				require.EqualValues(t, 1, n)
 				return err
@@ -329,7 +329,7 @@ func dump(t *testing.T, e *storagetest.Env) string {
 			}
 		}
 		require.NoError(t, rows.Err())
-		require.NoError(t, rows.Close())
+		require.NoError(t, rows.Close()) //nolint:sqlclosecheck // one table after the other
 	}
 	return out.String()
 }
