@@ -1,0 +1,80 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/grantorhq/grantor/config"
+	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/server/servertest"
+	"github.com/grantorhq/grantor/storage"
+)
+
+var errBroken = errors.New("the test broke the database")
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, servertest.Setup{}, func(t *testing.T, w *servertest.World) {
+		alive := func() { w.Send(servertest.Get("/healthz")).Require(200) }
+		ready := func(status int) { w.Send(servertest.Get("/readyz")).Require(status) }
+		alive()
+		ready(200)
+		mend := w.Break(func(string) error { return errBroken })
+		alive()
+		ready(503)
+		mend()
+		ready(200)
+		require.Zero(t, w.Statements(alive), "it asks nobody")
+
+		// A drain is told first; what still comes is answered.
+		w.Server.Drain()
+		alive()
+		ready(503)
+		w.Login("c1", "alice")
+		for _, line := range w.Log.Requests(t) {
+			if line["route"] == "/healthz" {
+				require.Equal(t, "DEBUG", line["level"], "probes ask every second")
+			}
+		}
+	})
+}
+
+// Run does what no request waits for, on any database, and ends when it is told.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	quick := func(c *config.Config) { c.HousekeepingInterval = 10 * time.Millisecond }
+	servertest.Each(t, servertest.Setup{Config: quick}, func(t *testing.T, w *servertest.World) {
+		other := w.Replica()
+		at := w.Login("once", "alice").Access() // a session of ten minutes
+		w.Revoke("once", at).Require(200)
+		other.Token("cc", "grant_type", "client_credentials").Require(200)
+		require.NoError(t, w.Store.DisableClient(t.Context(), "cc"))
+		_, err := w.Store.RotateKeys(t.Context(), w.Keyring, keys.ES256)
+		require.NoError(t, err)
+		w.Clock.Advance(time.Hour)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- other.Server.Run(ctx) }()
+		require.Eventually(t, func() bool {
+			list, err := w.Store.Sessions(t.Context(), storage.SessionFilter{Ended: true})
+			return err == nil && len(list) == 0
+		}, 20*time.Second, 5*time.Millisecond, "what expired is deleted")
+		require.Eventually(t, func() bool {
+			return len(other.Send(servertest.Get("/.well-known/jwks.json")).JSON["keys"].([]any)) == 5
+		}, 20*time.Second, 5*time.Millisecond, "keys that were rotated elsewhere are published")
+		require.Eventually(t, func() bool {
+			return other.Token("cc", "grant_type", "client_credentials").Status == 401
+		}, 20*time.Second, 5*time.Millisecond, "a client that was disabled elsewhere")
+		other.Login("c1", "alice")
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+		c, err := w.Store.Client(t.Context(), "c1")
+		require.NoError(t, err)
+		require.False(t, c.Secrets[0].LastUsedAt.IsZero(), "the last use is written before it ends")
+	})
+}
