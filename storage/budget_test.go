@@ -1,7 +1,6 @@
 package storage_test
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
 	"strings"
@@ -169,17 +168,15 @@ func TestHotStatements_use_the_primary_key(t *testing.T) {
 	})
 }
 
-func fill(t *testing.T, e *storagetest.Env, db interface {
-	ExecContext(context.Context, string, ...any) (sql.Result, error)
-}) {
+func fill(t *testing.T, e *storagetest.Env, db *sql.DB) {
 	t.Helper()
 	series, blob := "generate_series(1, 5000) AS s(i)", "decode(md5(i::text), 'hex')"
 	if e.Dialect == storage.SQLite {
 		series, blob = "(WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 5000) SELECT i FROM s) AS s", "randomblob(16)"
 	}
 	for _, statement := range []string{
-		`INSERT INTO users (id, name, name_key, email, email_key, password_hash, created_at, updated_at)
-		 SELECT 'u' || i, 'n' || i, 'n' || i, 'e' || i, 'e' || i, '', 0, 0 FROM ` + series,
+		`INSERT INTO users (id, name, name_key, email, email_key, password_hash, profile, created_at, updated_at)
+		 SELECT 'u' || i, 'n' || i, 'n' || i, 'e' || i, 'e' || i, '', '{"v":1}', 0, 0 FROM ` + series,
 		`INSERT INTO clients (id, name, registration, version, created_at, updated_at) SELECT 'c' || i, '', '{"v":1}', 1, 0, 0 FROM ` + series,
 		`INSERT INTO denied_tokens (jti, expires_at) SELECT 'j' || i, i FROM ` + series,
 		`INSERT INTO grants (id, client_id, user_id, scope, audience, state, generation, redirect_uri, code_challenge, dpop_jkt, created_at, rotated_at, expires_at,

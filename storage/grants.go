@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/users"
 )
 
 // idValue is a grant id as the databases keep it. gorm and the drivers would take
@@ -101,12 +102,24 @@ type AccessRecord struct {
 	Grant       *grants.Grant // nil: dead, or the token has none
 	UserName    string
 	UserEmail   string
+	UserUpdated time.Time
+
+	profile string
+}
+
+// Profile is what the user's row says. It is read from its JSON here because most who
+// ask about a token do not want it.
+func (a AccessRecord) Profile() (users.Profile, error) {
+	if a.Grant == nil {
+		return users.Profile{}, nil
+	}
+	return decodeProfile(a.Grant.UserID, a.profile)
 }
 
 // One row always, so that "no row" is never an answer.
 const selectAccess = `SELECT EXISTS (SELECT 1 FROM denied_tokens d WHERE d.jti = $3),
  EXISTS (SELECT 1 FROM clients c WHERE c.id = $4 AND c.disabled_at IS NULL),
- u.name, u.email, g.generation, g.rotated_at, g.created_at, g.expires_at, g.user_id, g.client_id, g.scope, g.audience
+ u.name, u.email, u.updated_at, u.profile, g.generation, g.rotated_at, g.created_at, g.expires_at, g.user_id, g.client_id, g.scope, g.audience
  FROM (SELECT 1 AS one) one
  LEFT JOIN (SELECT generation, rotated_at, created_at, expires_at, user_id, client_id, scope, audience FROM grants WHERE id = $1 AND ` + live + `) g ON true
  LEFT JOIN users u ON u.id = g.user_id`
@@ -115,10 +128,10 @@ const selectAccess = `SELECT EXISTS (SELECT 1 FROM denied_tokens d WHERE d.jti =
 // grant and its user, in one statement and never from a cache.
 func (s *Store) Access(ctx context.Context, id grants.ID, clientID, jti string, now time.Time) (AccessRecord, error) {
 	var a AccessRecord
-	var name, email, user, client, scope, audience *string
-	var generation, rotated, created, ends *int64
+	var name, email, claims, user, client, scope, audience *string
+	var updated, generation, rotated, created, ends *int64
 	found, err := s.one(ctx, s.read, "introspect", selectAccess, []any{idValue(id), micros(now), jti, clientID},
-		&a.Denied, &a.ClientAlive, &name, &email, &generation, &rotated, &created, &ends, &user, &client, &scope, &audience)
+		&a.Denied, &a.ClientAlive, &name, &email, &updated, &claims, &generation, &rotated, &created, &ends, &user, &client, &scope, &audience)
 	if err != nil {
 		return AccessRecord{}, err
 	}
@@ -126,7 +139,7 @@ func (s *Store) Access(ctx context.Context, id grants.ID, clientID, jti string, 
 		return AccessRecord{}, fmt.Errorf("%w: introspection answered nothing", ErrUnavailable)
 	}
 	if generation != nil && name != nil {
-		a.UserName, a.UserEmail = *name, *email
+		a.UserName, a.UserEmail, a.UserUpdated, a.profile = *name, *email, fromMicros(*updated), *claims
 		a.Grant = &grants.Grant{
 			ID: id, ClientID: *client, UserID: *user, Scope: grants.SplitScope(*scope), Audience: grants.SplitScope(*audience), State: grants.Live,
 			Generation: *generation, RotatedAt: fromMicros(*rotated), CreatedAt: fromMicros(*created), ExpiresAt: fromMicros(*ends),

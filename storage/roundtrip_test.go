@@ -127,7 +127,7 @@ func TestUsers_round_trip(t *testing.T) {
 	t.Parallel()
 	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 		ctx, s := deadline(t), e.Store
-		want := users.User{ID: "u1", Name: "Zoë 'x'", Email: "Zoe@App.test", PasswordHash: "$2b$10$x", DisabledAt: e.Clock.Now()}
+		want := users.User{ID: "u1", Name: "Zoë 'x'", Email: "Zoe@App.test", PasswordHash: "$2b$10$x", Profile: fullProfile(), DisabledAt: e.Clock.Now()}
 		filled(t, want, "CreatedAt", "UpdatedAt")
 		require.NoError(t, s.CreateUser(ctx, want))
 		want.CreatedAt, want.UpdatedAt = e.Clock.Now(), e.Clock.Now()
@@ -231,6 +231,7 @@ func TestStored_layouts_are_pinned(t *testing.T) {
 		require.NoError(t, e.Store.CreateClient(ctx, clients.Client{ID: "zero"}))
 		require.NoError(t, e.Store.EnableClient(ctx, "app"))
 		createUser(t, e.Store, "alice")
+		require.NoError(t, e.Store.CreateUser(ctx, users.User{ID: "full", Name: "full", Profile: fullProfile()}))
 		full, zero := newID(t), newID(t)
 		g := login(e.Clock.Now(), full)
 		g.Details = grants.Details{
@@ -253,6 +254,8 @@ func TestStored_layouts_are_pinned(t *testing.T) {
 			"registration_zero.golden.json": text(`SELECT registration FROM clients WHERE id = 'zero'`),
 			"details.golden.json":           text(`SELECT details FROM grants WHERE id = $1`, full[:]),
 			"details_zero.golden.json":      text(`SELECT details FROM grants WHERE id = $1`, zero[:]),
+			"profile.golden.json":           text(`SELECT profile FROM users WHERE id = 'full'`),
+			"profile_zero.golden.json":      text(`SELECT profile FROM users WHERE id = 'id-alice'`),
 		} {
 			path := filepath.Join("testdata", name)
 			if *update {
@@ -265,13 +268,18 @@ func TestStored_layouts_are_pinned(t *testing.T) {
 			require.True(t, json.Valid(want))
 		}
 
-		for _, sql := range []string{`UPDATE clients SET registration = '{"v":2}' WHERE id = 'app'`, `UPDATE grants SET details = '{"v":2}'`} {
+		for _, sql := range []string{`UPDATE clients SET registration = '{"v":2}' WHERE id = 'app'`, `UPDATE grants SET details = '{"v":2}'`, `UPDATE users SET profile = '{"v":2}'`} {
 			_, err := db.ExecContext(ctx, sql)
 			require.NoError(t, err)
 		}
 		_, err := e.Store.Client(ctx, "app")
 		require.ErrorIs(t, err, storage.ErrUnavailable)
 		require.ErrorContains(t, err, "layout 2")
+		_, err = e.Store.UserByLogin(ctx, "alice")
+		require.ErrorIs(t, err, storage.ErrUnavailable)
+		require.ErrorContains(t, err, "layout 2")
+		_, err = e.Store.Users(ctx)
+		require.ErrorIs(t, err, storage.ErrUnavailable)
 		_, err = e.Store.Session(ctx, full)
 		require.ErrorIs(t, err, storage.ErrUnavailable)
 		require.ErrorContains(t, err, "layout 2")

@@ -26,6 +26,11 @@ func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFu
 func (s *Store) unit(ctx context.Context, doing string, work func(context.Context) error) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	return retry(ctx, doing, work)
+}
+
+// retry is unit for work that sets its own deadlines.
+func retry(ctx context.Context, doing string, work func(context.Context) error) error {
 	for try := 1; ; try++ {
 		err := work(ctx)
 		if err == nil {

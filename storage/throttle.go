@@ -18,7 +18,7 @@ type signIn struct {
 
 // One row always: an unknown name is counted and refused like a known one. Ids are
 // no names here: nobody signs in by what tokens show.
-const selectSignIn = `SELECT u.id, u.name, u.email, u.password_hash, u.created_at, u.updated_at, u.disabled_at, t.failures, t.tried_at
+const selectSignIn = `SELECT u.id, u.name, u.email, u.password_hash, u.profile, u.created_at, u.updated_at, u.disabled_at, t.failures, t.tried_at
  FROM (SELECT 1 AS one) one
  LEFT JOIN users u ON u.id = (SELECT id FROM users WHERE name_key = $1 OR (email_key = $1 AND email_key <> '')
   ORDER BY CASE WHEN name_key = $1 THEN 0 ELSE 1 END LIMIT 1)
@@ -26,16 +26,23 @@ const selectSignIn = `SELECT u.id, u.name, u.email, u.password_hash, u.created_a
 
 func (s *Store) readSignIn(ctx context.Context, login string, now time.Time) (signIn, error) {
 	nobody := users.NobodysAccount(login)
-	var id, name, email, hash *string
+	var id, name, email, hash, profile *string
 	var created, updated, disabled, failures, tried *int64
 	if _, err := s.one(ctx, s.read, "read user", selectSignIn, []any{users.NormalizeName(login), nobody, micros(now.Add(-users.ForgetAfter))},
-		&id, &name, &email, &hash, &created, &updated, &disabled, &failures, &tried); err != nil {
+		&id, &name, &email, &hash, &profile, &created, &updated, &disabled, &failures, &tried); err != nil {
 		return signIn{}, err
 	}
 	in := signIn{account: nobody}
 	if id != nil {
-		row := userRow{ID: *id, Name: *name, Email: *email, PasswordHash: *hash, CreatedAt: *created, UpdatedAt: *updated, DisabledAt: disabled}
-		in.account, in.user, in.known = *id, row.user(), true
+		row := userRow{
+			ID: *id, Name: *name, Email: *email, PasswordHash: *hash, Profile: *profile,
+			CreatedAt: *created, UpdatedAt: *updated, DisabledAt: disabled,
+		}
+		user, err := row.user()
+		if err != nil {
+			return signIn{}, err
+		}
+		in.account, in.user, in.known = *id, user, true
 	}
 	if failures != nil {
 		in.failures, in.tried = *failures, fromMicros(*tried)

@@ -2,8 +2,10 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -18,6 +20,7 @@ type userRow struct {
 	Email        string
 	EmailKey     string
 	PasswordHash string
+	Profile      string
 	CreatedAt    int64 `gorm:"autoCreateTime:false"`
 	UpdatedAt    int64 `gorm:"autoUpdateTime:false"`
 	DisabledAt   *int64
@@ -25,22 +28,54 @@ type userRow struct {
 
 func (userRow) TableName() string { return "users" }
 
-func (row userRow) user() users.User {
-	return users.User{
-		ID: row.ID, Name: row.Name, Email: row.Email, PasswordHash: row.PasswordHash,
-		CreatedAt: fromMicros(row.CreatedAt), UpdatedAt: fromMicros(row.UpdatedAt), DisabledAt: fromOptional(row.DisabledAt),
+// profile is a users.Profile as it is stored. A golden file pins the layout.
+type profile struct {
+	Version int `json:"v"`
+	users.Profile
+}
+
+const profileVersion = 1
+
+func encodeProfile(p users.Profile) (string, error) {
+	text, err := json.Marshal(profile{Version: profileVersion, Profile: p})
+	if err != nil {
+		return "", fmt.Errorf("encode profile: %w", err)
 	}
+	return string(text), nil
+}
+
+func decodeProfile(userID, text string) (users.Profile, error) {
+	var p profile
+	if err := json.Unmarshal([]byte(text), &p); err != nil || p.Version != profileVersion {
+		return users.Profile{}, fmt.Errorf("%w: profile of user %s can not be read (layout %d)", ErrUnavailable, userID, p.Version)
+	}
+	return p.Profile, nil
+}
+
+func toUserRow(u users.User, now time.Time) (userRow, error) {
+	text, err := encodeProfile(u.Profile)
+	return userRow{
+		ID: u.ID, Name: u.Name, NameKey: users.NormalizeName(u.Name), Email: u.Email, EmailKey: users.NormalizeName(u.Email),
+		PasswordHash: u.PasswordHash, Profile: text, CreatedAt: micros(now), UpdatedAt: micros(now), DisabledAt: optional(u.DisabledAt),
+	}, err
+}
+
+func (row userRow) user() (users.User, error) {
+	claims, err := decodeProfile(row.ID, row.Profile)
+	return users.User{
+		ID: row.ID, Name: row.Name, Email: row.Email, PasswordHash: row.PasswordHash, Profile: claims,
+		CreatedAt: fromMicros(row.CreatedAt), UpdatedAt: fromMicros(row.UpdatedAt), DisabledAt: fromOptional(row.DisabledAt),
+	}, err
 }
 
 // CreateUser stores a new account. It answers users.ErrExists when the name or the
 // address is taken, in any spelling.
 func (s *Store) CreateUser(ctx context.Context, u users.User) error {
-	now := s.now()
-	row := userRow{
-		ID: u.ID, Name: u.Name, NameKey: users.NormalizeName(u.Name), Email: u.Email, EmailKey: users.NormalizeName(u.Email),
-		PasswordHash: u.PasswordHash, CreatedAt: micros(now), UpdatedAt: micros(now), DisabledAt: optional(u.DisabledAt),
+	row, err := toUserRow(u, s.now())
+	if err != nil {
+		return err
 	}
-	err := s.unit(ctx, "create user", func(ctx context.Context) error {
+	err = s.unit(ctx, "create user", func(ctx context.Context) error {
 		return s.write.WithContext(ctx).Create(&row).Error
 	})
 	if errors.Is(err, errDuplicate) {
@@ -50,7 +85,7 @@ func (s *Store) CreateUser(ctx context.Context, u users.User) error {
 }
 
 // A name wins over somebody else's address that reads the same, and both over an id.
-const selectUser = `SELECT id, name, email, password_hash, created_at, updated_at, disabled_at FROM users
+const selectUser = `SELECT id, name, email, password_hash, profile, created_at, updated_at, disabled_at FROM users
  WHERE name_key = $1 OR (email_key = $1 AND email_key <> '') OR id = $2
  ORDER BY CASE WHEN name_key = $1 THEN 0 WHEN email_key = $1 THEN 1 ELSE 2 END LIMIT 1`
 
@@ -62,14 +97,14 @@ func (s *Store) UserByLogin(ctx context.Context, login string) (users.User, erro
 	}
 	var row userRow
 	found, err := s.one(ctx, s.read, "read user", selectUser, []any{users.NormalizeName(login), login},
-		&row.ID, &row.Name, &row.Email, &row.PasswordHash, &row.CreatedAt, &row.UpdatedAt, &row.DisabledAt)
+		&row.ID, &row.Name, &row.Email, &row.PasswordHash, &row.Profile, &row.CreatedAt, &row.UpdatedAt, &row.DisabledAt)
 	if err != nil {
 		return users.User{}, err
 	}
 	if !found {
 		return users.User{}, users.ErrNotFound
 	}
-	return row.user(), nil
+	return row.user()
 }
 
 // Users lists all, by name.
@@ -79,11 +114,49 @@ func (s *Store) Users(ctx context.Context) ([]users.User, error) {
 		rows = nil
 		return s.read.WithContext(ctx).Order("name_key").Find(&rows).Error
 	})
+	if err != nil {
+		return nil, err
+	}
 	list := make([]users.User, len(rows))
 	for i, row := range rows {
-		list[i] = row.user()
+		if list[i], err = row.user(); err != nil {
+			return nil, err
+		}
 	}
-	return list, err
+	return list, nil
+}
+
+const updateUser = `UPDATE users SET email = $3, email_key = $4, profile = $5, updated_at = $6 WHERE id = $1 AND updated_at = $2`
+
+// UpdateUser writes the address and the profile, nothing else, over the account as
+// it was read: UpdatedAt says when that was. It answers users.ErrConflict when
+// somebody else was faster, users.ErrExists when the address is taken, and
+// users.ErrNotFound.
+func (s *Store) UpdateUser(ctx context.Context, u users.User) error {
+	now := s.now()
+	if !now.After(u.UpdatedAt) {
+		now = u.UpdatedAt.Add(time.Microsecond) // so that two changes in one instant, or after the clock was set back, are told apart
+	}
+	row, err := toUserRow(u, now)
+	if err != nil {
+		return err
+	}
+	changed, err := s.exec(ctx, "update user", updateUser, u.ID, micros(u.UpdatedAt), row.Email, row.EmailKey, row.Profile, row.UpdatedAt)
+	if errors.Is(err, errDuplicate) {
+		return fmt.Errorf("%w: %s", users.ErrExists, u.Email)
+	}
+	if err != nil || changed == 1 {
+		return err
+	}
+	var known int
+	found, err := s.one(ctx, s.read, "read user", `SELECT 1 FROM users WHERE id = $1`, []any{u.ID}, &known)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("%w: %s", users.ErrNotFound, u.ID)
+	}
+	return fmt.Errorf("%w: %s", users.ErrConflict, u.ID)
 }
 
 // SetPassword replaces the hash and, unless they may stay, ends the user's sessions

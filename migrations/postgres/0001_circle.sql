@@ -30,6 +30,7 @@ CREATE TABLE users (
   email         text   NOT NULL,           -- '' = none
   email_key     text   NOT NULL,
   password_hash text   NOT NULL,           -- '' = none
+  profile       text   NOT NULL,           -- JSON, versioned: claims that nothing queries
   created_at    bigint NOT NULL,
   updated_at    bigint NOT NULL,
   disabled_at   bigint

@@ -28,6 +28,7 @@ CREATE TABLE users (
   email         TEXT    NOT NULL,
   email_key     TEXT    NOT NULL,
   password_hash TEXT    NOT NULL,
+  profile       TEXT    NOT NULL,
   created_at    INTEGER NOT NULL,
   updated_at    INTEGER NOT NULL,
   disabled_at   INTEGER
