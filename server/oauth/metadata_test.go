@@ -91,10 +91,11 @@ func TestMetadata_advertises_exactly_what_works_W01(t *testing.T) {
 		}
 	}
 
-	info := w.Send(servertest.Get(path("userinfo_endpoint")).Bearer(login.Access())).Require(200)
+	allClaims(t, w)
+	info := w.Send(servertest.Get(path("userinfo_endpoint")).Bearer(w.Login("all", "zoe").Access())).Require(200)
 	require.ElementsMatch(t, list("claims_supported"), names(info.JSON))
 	for _, scope := range list("scopes_supported") {
-		require.Equal(t, scope, w.Login("c1", "alice", "scope", scope).Text("scope"))
+		require.Equal(t, scope, w.Login("all", "zoe", "scope", scope).Text("scope"))
 	}
 
 	algorithms := map[string]bool{}

@@ -15,12 +15,15 @@ import (
 func TestUserinfo_tells_what_the_scope_allows(t *testing.T) {
 	t.Parallel()
 	servertest.Each(t, servertest.Setup{}, func(t *testing.T, w *servertest.World) {
+		alice, err := w.Store.UserByLogin(t.Context(), "alice")
+		require.NoError(t, err)
+		updated := float64(alice.UpdatedAt.Unix())
 		for scope, want := range map[string]map[string]any{
 			"openid":               {"sub": "id-of-alice"},
-			"openid profile":       {"sub": "id-of-alice", "preferred_username": "alice"},
-			"openid email":         {"sub": "id-of-alice", "email": "alice@app.test"},
-			"read email openid":    {"sub": "id-of-alice", "email": "alice@app.test"},
-			"openid profile email": {"sub": "id-of-alice", "preferred_username": "alice", "email": "alice@app.test"},
+			"openid profile":       {"sub": "id-of-alice", "preferred_username": "alice", "updated_at": updated},
+			"openid email":         {"sub": "id-of-alice", "email": "alice@app.test", "email_verified": false},
+			"read email openid":    {"sub": "id-of-alice", "email": "alice@app.test", "email_verified": false},
+			"openid profile email": {"sub": "id-of-alice", "preferred_username": "alice", "updated_at": updated, "email": "alice@app.test", "email_verified": false},
 		} {
 			for _, client := range formats {
 				at := w.Login(client, "alice", "scope", scope).Access()
