@@ -97,6 +97,7 @@ func (w *world) loseAnswer(p *program, path string, as credentials, form url.Val
 	require.Error(t, <-failed, "the client got nothing")
 	response, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), nil)
 	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
 	a, err := whole(response)
 	require.NoError(t, err)
 	return a

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
@@ -31,9 +32,9 @@ func TestGrowth_is_one_row_a_session(t *testing.T) {
 
 		began := time.Now()
 		turns := make(chan int)
-		var all sync.WaitGroup
+		var working sync.WaitGroup
 		for range workers {
-			all.Go(func() {
+			working.Go(func() {
 				for i := range turns {
 					as := []credentials{web, sealed}[i%2]
 					form := passwordForm("alice", password)
@@ -52,7 +53,7 @@ func TestGrowth_is_one_row_a_session(t *testing.T) {
 			turns <- i
 		}
 		close(turns)
-		all.Wait()
+		working.Wait()
 		require.False(t, t.Failed())
 		t.Logf("%d token requests in %s", sessions*(renewals+1), time.Since(began).Round(time.Millisecond))
 
@@ -100,41 +101,19 @@ func (w *world) dump(rows map[string]int) []byte {
 	if w.dialect == "postgres" {
 		list = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
 	}
-	names, err := db.QueryContext(t.Context(), list)
-	require.NoError(t, err)
-	var tables []string
-	for names.Next() {
-		var name string
-		require.NoError(t, names.Scan(&name))
-		tables = append(tables, name)
-	}
-	require.NoError(t, names.Err())
-	require.NoError(t, names.Close())
-
 	var text bytes.Buffer
-	for _, table := range tables {
-		found, err := db.QueryContext(t.Context(), `SELECT * FROM "`+table+`"`) //nolint:gosec // G202: the name comes from the catalogue
-		require.NoError(t, err)
-		columns, err := found.Columns()
-		require.NoError(t, err)
-		for found.Next() {
+	for _, name := range all(t, db, list) {
+		table := name[0].(string)
+		for _, row := range all(t, db, `SELECT * FROM "`+table+`"`) {
 			rows[table]++
-			values, into := make([]any, len(columns)), make([]any, len(columns))
-			for i := range values {
-				into[i] = &values[i]
-			}
-			require.NoError(t, found.Scan(into...))
-			for i, value := range values {
-				fmt.Fprintf(&text, "\n%s.%s: ", table, columns[i])
+			for _, value := range row {
 				if raw, ok := value.([]byte); ok {
-					fmt.Fprintf(&text, "%s %x %s %s", raw, raw, strings.ToLower(base32ID(raw)), base64.RawURLEncoding.EncodeToString(raw))
+					fmt.Fprintf(&text, "%s %x %s %s\n", raw, raw, strings.ToLower(base32ID(raw)), base64.RawURLEncoding.EncodeToString(raw))
 					continue
 				}
-				fmt.Fprint(&text, value)
+				fmt.Fprintln(&text, value)
 			}
 		}
-		require.NoError(t, found.Err())
-		require.NoError(t, found.Close())
 	}
 	if path, ok := strings.CutPrefix(w.url, "sqlite:"); ok {
 		for _, suffix := range []string{"", "-wal"} {
@@ -144,6 +123,26 @@ func (w *world) dump(rows map[string]int) []byte {
 		}
 	}
 	return text.Bytes()
+}
+
+// all rows of a query, whatever their columns.
+func all(t *testing.T, db *sql.DB, query string) (rows [][]any) {
+	t.Helper()
+	found, err := db.QueryContext(t.Context(), query)
+	require.NoError(t, err)
+	defer func() { _ = found.Close() }()
+	columns, err := found.Columns()
+	require.NoError(t, err)
+	for found.Next() {
+		values, into := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		require.NoError(t, found.Scan(into...))
+		rows = append(rows, values)
+	}
+	require.NoError(t, found.Err())
+	return rows
 }
 
 // base32ID is how ids are written.

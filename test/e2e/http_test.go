@@ -68,13 +68,13 @@ func do(client *http.Client, request *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	defer func() { _ = response.Body.Close() }()
 	a, err := whole(response)
 	a.took = time.Since(began)
 	return a, err
 }
 
 func whole(response *http.Response) (answer, error) {
-	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	return answer{status: response.StatusCode, header: response.Header, body: body}, err
 }

@@ -74,7 +74,7 @@ var (
 // called from any goroutine.
 func launch(t *testing.T, binary, dir string, env []string, args ...string) (*program, error) {
 	p := &program{log: new(log), done: make(chan struct{})}
-	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...) //nolint:gosec // G204: the binary was built above
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
 	p.cmd.Env, p.cmd.Dir, p.cmd.Stderr, p.cmd.SysProcAttr = env, dir, p.log, dieWithUs()
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

@@ -132,7 +132,7 @@ func (w *world) try(stdin string, args ...string) (result, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // G204: the binary was built here
+	cmd := exec.CommandContext(ctx, binary, args...)
 	var out, errout bytes.Buffer
 	cmd.Env, cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = w.env, w.dir, strings.NewReader(stdin), &out, &errout
 	err = cmd.Run()
