@@ -36,8 +36,8 @@ var errRehearsed = errors.New("the import was only tried")
 // by an account, by another of the list, or, for an id, by a client, whose own tokens
 // have that subject (RFC 9068 section 5).
 //
-// Each statement has the deadline of every statement, the whole of them has only
-// ctx's: SQLite's other writers wait meanwhile.
+// Each statement has the deadline of every statement, the whole of them as many as
+// there are batches: SQLite's other writers wait meanwhile.
 func (s *Store) ImportUsers(ctx context.Context, list []users.User) error {
 	return s.importUsers(ctx, list, nil)
 }
@@ -60,6 +60,8 @@ func (s *Store) importUsers(ctx context.Context, list []users.User, finally erro
 			return &ImportError{Index: i, Err: err}
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout*time.Duration(2+len(rows)/importBatch)) // beginning and committing count too
+	defer cancel()
 	// What is no failure of the database leaves the transaction beside it.
 	var refused error
 	err := retry(ctx, "import users", func(ctx context.Context) error {

@@ -72,11 +72,18 @@ func CheckProfile(p Profile) error {
 		claim, value string
 		most         int
 	}{
-		{"name", p.Name, maxClaim}, {"given_name", p.GivenName, maxClaim}, {"family_name", p.FamilyName, maxClaim},
-		{"middle_name", p.MiddleName, maxClaim}, {"nickname", p.Nickname, maxClaim}, {"gender", p.Gender, maxShort},
-		{"address.locality", p.Address.Locality, maxClaim}, {"address.region", p.Address.Region, maxClaim},
-		{"address.postal_code", p.Address.PostalCode, maxShort}, {"address.country", p.Address.Country, maxClaim},
-		{"address.formatted", unbroken(p.Address.Formatted), maxLines}, {"address.street_address", unbroken(p.Address.StreetAddress), maxLines},
+		{"name", p.Name, maxClaim},
+		{"given_name", p.GivenName, maxClaim},
+		{"family_name", p.FamilyName, maxClaim},
+		{"middle_name", p.MiddleName, maxClaim},
+		{"nickname", p.Nickname, maxClaim},
+		{"gender", p.Gender, maxShort},
+		{"address.locality", p.Address.Locality, maxClaim},
+		{"address.region", p.Address.Region, maxClaim},
+		{"address.postal_code", p.Address.PostalCode, maxShort},
+		{"address.country", p.Address.Country, maxClaim},
+		{"address.formatted", unbroken(p.Address.Formatted), maxLines},
+		{"address.street_address", unbroken(p.Address.StreetAddress), maxLines},
 	} {
 		if problem := textProblem(c.value, c.most); problem != "" {
 			fault(c.claim, problem)
