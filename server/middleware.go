@@ -48,6 +48,10 @@ func (s *Server) around(route route) http.Handler {
 		header := w.Header()
 		header["X-Request-Id"] = []string{id}
 		header["X-Content-Type-Options"] = []string{"nosniff"}
+		if s.draining.Load() {
+			// The next request of this connection belongs to another replica.
+			header["Connection"] = []string{"close"}
+		}
 
 		ctx := oauth.WithAddress(oauth.WithTrail(r.Context(), trail), addressOf(r))
 		r = r.WithContext(ctx)

@@ -280,6 +280,8 @@ func (s *Store) listen(ctx context.Context, told func()) error {
 	told()
 	for {
 		if _, err := conn.WaitForNotification(ctx); err != nil {
+			// What broke this connection broke the idle ones: each would cost a request to find out.
+			s.pgx.Reset()
 			return err
 		}
 		told()
