@@ -60,6 +60,7 @@ func hints() []struct {
 		{clients.ErrInvalid, "grantor client create --help"},
 		{users.ErrNotFound, "grantor user list"},
 		{users.ErrExists, "choose another name or address; grantor user list shows those in use"},
+		{users.ErrConflict, "somebody else changed it at the same moment: look at it with grantor user show, then try again"},
 		{users.ErrInvalid, "grantor user create --help"},
 		{users.ErrBusy, "try again"},
 		{grants.ErrNotFound, "grantor session list --ended"},

@@ -15,18 +15,20 @@ import (
 
 func (c *cli) userCommand() *cobra.Command {
 	return noun("user", "People who sign in",
-		c.userCreate(), c.userList(), c.userShow(), c.userSetPassword(),
+		c.userCreate(), c.userUpdate(), c.userImport(), c.userList(), c.userShow(), c.userSetPassword(),
 		c.userSwitch("disable", "Refuse the user and all tokens of the user until enabled again", desk.DisableUser),
 		c.userSwitch("enable", "Accept a disabled user again", desk.EnableUser),
 		c.userUnlock(), c.userDelete(),
 	)
 }
 
-// shownUser is an account as programs see it. It has no room for a hash.
+// shownUser is an account as programs see it: claims by their OpenID Connect names,
+// the rest as "user import" reads it. It has no room for a hash.
 type shownUser struct {
-	ID        string    `json:"id"` // the subject of tokens
-	Name      string    `json:"name"`
-	Email     string    `json:"email,omitempty"`
+	ID       string `json:"id"` // the subject of tokens
+	Username string `json:"username"`
+	Email    string `json:"email,omitempty"`
+	users.Profile
 	Password  string    `json:"password,omitempty"` // only right after it was made
 	Disabled  bool      `json:"disabled"`
 	CreatedAt time.Time `json:"created_at"`
@@ -38,33 +40,34 @@ type shownUser struct {
 
 func show(u users.User) shownUser {
 	return shownUser{
-		ID: u.ID, Name: u.Name, Email: u.Email, Disabled: !u.DisabledAt.IsZero(),
+		ID: u.ID, Username: u.Name, Email: u.Email, Profile: u.Profile, Disabled: !u.DisabledAt.IsZero(),
 		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC(),
 	}
 }
 
 func (c *cli) userCreate() *cobra.Command {
-	var email string
 	var passwordStdin, asJSON bool
 	cmd := &cobra.Command{Use: "create NAME", Short: "Make an account; without --password-stdin its password is made and printed once", Args: arguments}
-	cmd.Flags().StringVar(&email, "email", "", "E-mail `ADDRESS`, which also signs in")
+	apply := claimFlags(cmd)
 	cmd.Flags().BoolVar(&passwordStdin, "password-stdin", false, "Read the password from standard input")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		user := users.User{Name: strings.TrimSpace(args[0]), Email: email}
-		if err := users.CheckName(user.Name); err != nil {
+		id, err := users.NewID(c.rand)
+		if err != nil {
+			return err
+		}
+		user := users.User{ID: id, Name: strings.TrimSpace(args[0])}
+		apply(&user)
+		if err := user.Check(); err != nil {
 			return err
 		}
 		if cmd.Flags().Changed("email") {
-			if err := users.CheckEmail(email); err != nil {
+			if err := users.CheckEmail(user.Email); err != nil {
 				return err
 			}
 		}
 		password, err := c.password(passwordStdin)
 		if err != nil {
-			return err
-		}
-		if user.ID, err = users.NewID(c.rand); err != nil {
 			return err
 		}
 		return c.withStore(cmd, func(ctx context.Context, d desk) error {
@@ -121,10 +124,11 @@ func (c *cli) printAccount(u shownUser, asJSON bool) error {
 	if asJSON {
 		return writeJSON(c.stdout, u)
 	}
-	list := [][2]string{{"id", u.ID}, {"name", u.Name}}
+	list := [][2]string{{"id", u.ID}, {"name", u.Username}}
 	if u.Email != "" {
-		list = append(list, [2]string{"email", u.Email})
+		list = append(list, [2]string{"email", verified(u.Email, u.EmailVerified)})
 	}
+	list = append(list, claims(u.Profile)...)
 	if u.Password == "" {
 		return pairs(c.stdout, list...)
 	}
@@ -180,10 +184,11 @@ func (c *cli) userShow() *cobra.Command {
 		if wait > 0 {
 			failed += fmt.Sprintf(", waits %s (grantor user unlock)", wait.Round(time.Second))
 		}
-		return pairs(c.stdout,
-			[2]string{"id", u.ID}, [2]string{"name", u.Name}, [2]string{"email", u.Email}, [2]string{"state", enabled(u.DisabledAt)},
-			[2]string{"failed sign-ins", failed}, [2]string{"created", stamp(u.CreatedAt)}, [2]string{"updated", stamp(u.UpdatedAt)},
-		)
+		list := [][2]string{{"id", u.ID}, {"name", u.Name}, {"email", verified(u.Email, u.Profile.EmailVerified)}}
+		list = append(list, claims(u.Profile)...)
+		return pairs(c.stdout, append(list, [][2]string{
+			{"state", enabled(u.DisabledAt)}, {"failed sign-ins", failed}, {"created", stamp(u.CreatedAt)}, {"updated", stamp(u.UpdatedAt)},
+		}...)...)
 	})
 	return cmd
 }
