@@ -32,6 +32,7 @@ func TestStatements_are_the_rules_of_grants(t *testing.T) {
 			g.Generation = rapid.SampledFrom([]int64{1, 1, 1, 3, 0}).Draw(t, "generation")
 			g.Scope = rapid.SampledFrom([][]string{{"read", "write"}, {"read", "read-all", "write"}, {"read"}, {}}).Draw(t, "granted")
 			g.Audience = rapid.SampledFrom([][]string{{}, {"https://api.test"}, {"api", "https://api.test"}}).Draw(t, "audience")
+			g.State = rapid.SampledFrom([]grants.State{grants.Live, grants.Live, grants.Live, grants.Live, grants.Live, grants.Live, grants.Live, "pending"}).Draw(t, "state")
 			g.Thumbprint = rapid.SampledFrom([]string{"", "", "", "key"}).Draw(t, "thumbprint")
 			e.Clock.Set(start)
 			begun, err := e.Store.Begin(ctx, g, time.Time{})
@@ -188,4 +189,35 @@ func many(word string, n int) []string {
 		}
 	}
 	return list
+}
+
+// The random histories come to the exact edges of the windows only now and then. Here
+// each edge is met, a microsecond before it, on it and after it.
+func TestStatements_are_the_rules_of_grants_at_every_edge(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		begin(t, e, 0)
+		start := e.Clock.Now()
+		for _, edge := range []time.Duration{0, limits.Retry, limits.Idle, life} {
+			for off := -time.Microsecond; off <= time.Microsecond; off += time.Microsecond {
+				for generation := int64(0); generation <= 4; generation++ {
+					g := login(start, newID(t))
+					g.Generation = 3
+					begun, err := e.Store.Begin(ctx, g, time.Time{})
+					require.NoError(t, err)
+					require.True(t, begun)
+					now := start.Add(edge + off)
+					show := grants.Showing{ClientID: "app", Generation: generation}
+					want, verdict := g.Refresh(show, limits.At(now))
+					_, got, err := e.Store.Rotate(ctx, g.ID, show, limits.At(now), "")
+					require.NoError(t, err)
+					require.Equal(t, verdict, got, "generation %d of 3, %s after the last renewal", generation, edge+off)
+					session, err := e.Store.Session(ctx, g.ID)
+					require.NoError(t, err)
+					require.Equal(t, storedForm(want), session.Grant)
+				}
+			}
+		}
+	})
 }

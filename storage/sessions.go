@@ -22,7 +22,7 @@ type SessionFilter struct {
 type Session struct {
 	grants.Grant
 	UserName string // "" when the user is gone
-	Dead     string // "" while it lives; else why: a grants.Reason, "expired", "user disabled", "client disabled"
+	Dead     string // "" while it lives; else why: a grants.Reason, "expired", "user disabled", "client disabled", or a state that is not live
 }
 
 const selectSessions = `SELECT ` + returning + `,
@@ -106,6 +106,8 @@ func dead(g grants.Grant, user, client bool, now time.Time) string {
 		return string(g.Reason)
 	case !g.ExpiresAt.After(now):
 		return "expired"
+	case g.State != grants.Live:
+		return string(g.State)
 	case !user:
 		return "user disabled"
 	case !client:

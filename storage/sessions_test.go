@@ -333,3 +333,29 @@ func dump(t *testing.T, e *storagetest.Env) string {
 	}
 	return out.String()
 }
+
+// A login may be committed just after its client was deleted or its user disabled,
+// with a view from just before. The row that this leaves is dead as long as they are
+// away, and must not come to life when they come back. TestConcurrent_logins looks for
+// the race; here its outcome is made by hand.
+func TestLeftovers_of_a_race_stay_dead(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx, s := deadline(t), e.Store
+		for _, c := range []struct {
+			away func() error
+			back func()
+			want grants.Reason
+		}{
+			{func() error { return second(s.DeleteClient(ctx, "app")) }, func() { createClient(t, s, "app") }, grants.ReasonClientDeleted},
+			{func() error { return s.DisableUser(ctx, "id-alice") }, func() { require.NoError(t, s.EnableUser(ctx, "id-alice")) }, grants.ReasonUserDisabled},
+		} {
+			id := begin(t, e, 1)[0]
+			require.NoError(t, c.away())
+			_, err := database(t, e).ExecContext(ctx, `UPDATE grants SET revoked_at = NULL, revoked_reason = NULL WHERE id = $1`, id[:])
+			require.NoError(t, err)
+			c.back()
+			require.Equal(t, string(c.want), sessionOf(t, e, id).Dead)
+		}
+	})
+}
