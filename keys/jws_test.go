@@ -47,7 +47,7 @@ func TestSignIsRead(t *testing.T) {
 				header := `{"alg":"` + algorithm + `","typ":"` + typ + `","kid":"` + kid + `"}`
 				require.Equal(t, b64(header), strings.Split(token, ".")[0])
 
-				foreign, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
+				foreign, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
 				require.NoError(t, err)
 				payload, err = foreign.Verify(pick(algorithm, 1).Private.Public())
 				require.NoError(t, err)
@@ -73,7 +73,7 @@ func TestSignVerify(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(payload, got))
 			if len(payload) > 0 {
-				foreign, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+				foreign, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 				require.NoError(t, err)
 				_, err = foreign.Verify(pick(keys.ES256, 1).Private.Public())
 				require.NoError(t, err)
@@ -334,7 +334,7 @@ func FuzzVerify(f *testing.F) {
 			return
 		}
 		// What we accept, others accept, with the same payload.
-		foreign, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
+		foreign, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
 		require.NoError(t, err)
 		for _, k := range firstKeys() {
 			if k.ID == foreign.Signatures[0].Header.KeyID {

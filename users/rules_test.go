@@ -119,8 +119,10 @@ func TestCheckName(t *testing.T) {
 }
 
 func TestCheckEmail(t *testing.T) {
-	for _, email := range []string{"a@b", "alice@example.com", "alice+tag@example.co.uk", "älice@exämple.com", "o'brien@example.com",
-		strings.Repeat("a", 64) + "@" + strings.Repeat("b", 189)} {
+	for _, email := range []string{
+		"a@b", "alice@example.com", "alice+tag@example.co.uk", "älice@exämple.com", "o'brien@example.com",
+		strings.Repeat("a", 64) + "@" + strings.Repeat("b", 189),
+	} {
 		require.NoError(t, users.CheckEmail(email), email)
 	}
 	for name, email := range map[string]string{

@@ -61,7 +61,7 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", cfg.Address)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Address)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", cfg.Address, err)
 	}

@@ -60,7 +60,7 @@ func TestAuthenticate_is_the_same_on_every_endpoint(t *testing.T) {
 			"a hash for a secret":      {form().Basic("cc", hashOf(t, w, "cc")), 401, "invalid_client"},
 			"a hash for a chosen one":  {form().Basic("chosen", hashOf(t, w, "chosen")), 401, "invalid_client"},
 		} {
-			t.Run(path+" "+name, func(t *testing.T) {
+			t.Run(path+" "+name, func(_ *testing.T) {
 				w.Send(c.request).Refused(c.status, c.code)
 			})
 		}

@@ -398,7 +398,7 @@ func TestRefresh_of_a_disabled_client_G07(t *testing.T) {
 // nothing happened, so nothing is lost.
 func TestRefresh_when_the_database_fails_before_the_commit_R14(t *testing.T) {
 	t.Parallel()
-	servertest.Each(t, servertest.Setup{}, func(t *testing.T, w *servertest.World) {
+	servertest.Each(t, servertest.Setup{}, func(_ *testing.T, w *servertest.World) {
 		for _, client := range formats {
 			login := w.Login(client, "alice")
 			mend := w.Break(everything)

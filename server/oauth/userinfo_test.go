@@ -123,7 +123,7 @@ func TestUserinfo_of_an_ended_session_U06(t *testing.T) {
 
 func TestUserinfo_when_the_database_fails(t *testing.T) {
 	t.Parallel()
-	servertest.Each(t, servertest.Setup{}, func(t *testing.T, w *servertest.World) {
+	servertest.Each(t, servertest.Setup{}, func(_ *testing.T, w *servertest.World) {
 		at := w.Login("c1", "alice").Access()
 		mend := w.Break(everything)
 		w.Userinfo(at).Refused(503, "temporarily_unavailable")

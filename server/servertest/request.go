@@ -140,7 +140,8 @@ func (w *World) Introspect(client, token string, pairs ...string) *Answer {
 func (w *World) Active(token string) bool {
 	w.t.Helper()
 	a := w.Introspect("rs", token).Require(http.StatusOK)
-	return a.JSON["active"] == true
+	active, _ := a.JSON["active"].(bool)
+	return active
 }
 
 // Revoke ends a token as a client.
