@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,10 +92,37 @@ func (c *cli) sessionList() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if found, err = d.markIdle(ctx, found, c.now()); err != nil {
+				return err
+			}
+			if !ended {
+				found = slices.DeleteFunc(found, func(s storage.Session) bool { return s.Dead != "" })
+			}
 			return c.printSessions(found, ended, asJSON)
 		})
 	}
 	return cmd
+}
+
+// markIdle tells which sessions were not renewed in time. The limit is the client's
+// or the server's, so the row alone does not know.
+func (d desk) markIdle(ctx context.Context, list []storage.Session, now time.Time) ([]storage.Session, error) {
+	registered, err := d.Clients(ctx)
+	if err != nil {
+		return nil, err
+	}
+	limits := make(map[string]time.Duration, len(registered))
+	for _, c := range registered {
+		if limits[c.ID] = c.RefreshTokenLifetime; c.RefreshTokenLifetime == 0 {
+			limits[c.ID] = d.config.RefreshTokenLifetime
+		}
+	}
+	for i, s := range list {
+		if limit, known := limits[s.ClientID]; known && s.Dead == "" && !s.RotatedAt.Add(limit).After(now) {
+			list[i].Dead = "idle"
+		}
+	}
+	return list, nil
 }
 
 func (c *cli) printSessions(found []storage.Session, ended, asJSON bool) error {
@@ -134,7 +162,11 @@ func (c *cli) sessionShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s := describe(found)
+			marked, err := d.markIdle(ctx, []storage.Session{found}, c.now())
+			if err != nil {
+				return err
+			}
+			s := describe(marked[0])
 			if asJSON {
 				return writeJSON(c.stdout, s)
 			}
