@@ -231,9 +231,10 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	return nil
 }
 
-// maxClockSkew is how far this machine's clock may be from the database's. Replicas
+// maxClockSkew is how far this machine's clock may be from the database's. It must stay
+// well inside the retry window, or an honest retry at another replica looks late. Replicas
 // compare their own clocks with each other's writes.
-const maxClockSkew = 30 * time.Second
+const maxClockSkew = 3 * time.Second
 
 // CheckDatabase refuses a PostgreSQL that may lose acknowledged commits
 // (ErrUnsafeDatabase, unless the setting was allowed by name), and one whose clock

@@ -10,7 +10,7 @@ import (
 // Throttling is per account, after normalising what was typed: guessing gets slow,
 // and nothing locks an account for ever. FreeFailures are free of delay, because
 // people mistype and some libraries send every failed request twice; then each
-// failure doubles the wait, up to MaxDelay. An hour without a failure, or signing in,
+// failure doubles the wait, up to MaxDelay (though who keeps guessing can take that one attempt before the owner does: docs/decisions/0010). An hour without a failure, or signing in,
 // forgets them. While an account waits, only one attempt is let through each time
 // the wait is over, on all replicas together.
 const (

@@ -58,7 +58,7 @@ func (r *registration) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&r.pkce, "pkce", "", "`RULE`: required or optional (default required)")
 	flags.StringVar(&r.accessToken, "access-token", "", "`FORMAT`: jwt or opaque (default jwt)")
 	flags.StringVar(&r.refreshToken, "refresh-token", "", "Its `WAY` to the client: body or cookie (default body)")
-	flags.StringArrayVar(&r.origins, "allowed-origin", nil, "Browser `ORIGIN` that may call with the cookie, repeatable")
+	flags.StringArrayVar(&r.origins, "allowed-origin", nil, "Browser `ORIGIN` that may call from a script, with the cookie where it is used; repeatable")
 	flags.DurationVar(&r.accessTokenLifetime, "access-token-lifetime", 0, "How long an access token works, a `SPAN` such as 5m (default the setting access_token_lifetime)")
 	flags.DurationVar(&r.refreshTokenLifetime, "refresh-token-lifetime", 0, "How long a session lives without renewal, a `SPAN` (default the setting refresh_token_lifetime)")
 	flags.DurationVar(&r.sessionLifetime, "session-lifetime", 0, "How long a session lives at most, a `SPAN` (default the setting session_lifetime)")

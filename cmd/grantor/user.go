@@ -16,7 +16,7 @@ import (
 func (c *cli) userCommand() *cobra.Command {
 	return noun("user", "People who sign in",
 		c.userCreate(), c.userUpdate(), c.userImport(), c.userList(), c.userShow(), c.userSetPassword(),
-		c.userSwitch("disable", "Refuse the user and all tokens of the user until enabled again", desk.DisableUser),
+		c.userSwitch("disable", "Refuse the user, and end the sessions of the user for good", desk.DisableUser),
 		c.userSwitch("enable", "Accept a disabled user again", desk.EnableUser),
 		c.userUnlock(), c.userDelete(),
 	)

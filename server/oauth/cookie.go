@@ -61,12 +61,16 @@ func admitBrowser(r *http.Request, c *clients.Client, needsOrigin bool) error {
 }
 
 // fromCookie puts the cookie's token where a form would have it. A token in the form
-// stays: there is nothing that a script could gain by sending one.
-func (h *Handler) fromCookie(r *http.Request, form url.Values, c *clients.Client, parameter string) {
+// stays: there is nothing that a script could gain by sending one. It reports whether
+// the token came from the cookie.
+func (h *Handler) fromCookie(r *http.Request, form url.Values, c *clients.Client, parameter string) bool {
 	if c.RefreshToken != clients.DeliverCookie || form.Get(parameter) != "" {
-		return
+		return false
 	}
-	if cookie, err := r.Cookie(h.cookieName(c)); err == nil && cookie.Value != "" {
-		form.Set(parameter, cookie.Value)
+	cookie, err := r.Cookie(h.cookieName(c))
+	if err != nil || cookie.Value == "" {
+		return false
 	}
+	form.Set(parameter, cookie.Value)
+	return true
 }

@@ -178,3 +178,13 @@ func TestCookie_belongs_to_one_client(t *testing.T) {
 	// A client that keeps its tokens itself is not read from a cookie.
 	w.Send(w.As(servertest.Form(token, "grant_type", "refresh_token"), "p1").Set("Cookie", "__Host-grantor-rt-p1="+w.Login("p1", "alice").Refresh())).Refused(400, "invalid_request")
 }
+
+func TestCookie_survives_a_mistyped_password(t *testing.T) {
+	t.Parallel()
+	w := servertest.New(t, servertest.Setup{})
+	cookie := cookieOf(t, loginB1(w))
+	again := b1(w, token, "grant_type", "password", "username", "alice", "password", "not hers").Set("Cookie", cookie.Name+"="+cookie.Value)
+	a := w.Send(again).Refused(400, "invalid_grant")
+	require.Empty(t, a.Header.Values("Set-Cookie"))
+	w.Send(renewB1(w, cookie)).Require(200)
+}

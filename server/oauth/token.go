@@ -66,11 +66,9 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	if err := admitBrowser(r, client.Client, renewal); err != nil {
 		return err
 	}
-	if renewal {
-		h.fromCookie(r, form, client.Client, "refresh_token")
-	}
+	byCookie := renewal && h.fromCookie(r, form, client.Client, "refresh_token")
 	if err := h.prove(u, grantType, form); err != nil {
-		return h.ended(w, client.Client, err)
+		return h.ended(w, client.Client, byCookie, err)
 	}
 
 	// fosite gets what is left: it must neither read the body again nor judge the audience by its own rules.
@@ -81,7 +79,7 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	request, err := h.provider.NewAccessRequest(ctx, r, &session{unit: u})
 	if err != nil {
 		trail.Session = sessionOf(u)
-		return h.ended(w, client.Client, refusal(u, err))
+		return h.ended(w, client.Client, byCookie, refusal(u, err))
 	}
 	if err := h.allow(u, grantType, request); err != nil {
 		return err
@@ -95,9 +93,10 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	return h.writeToken(w, u, request, response)
 }
 
-// ended takes the cookie back from a browser whose session is over.
-func (h *Handler) ended(w http.ResponseWriter, c *clients.Client, err error) error {
-	if refused := new(Error); c.RefreshToken == clients.DeliverCookie && errors.As(err, &refused) && refused.Code == "invalid_grant" {
+// ended takes the cookie back from a browser when the session in it is over. Any
+// other refusal (a mistyped password) says nothing about that session.
+func (h *Handler) ended(w http.ResponseWriter, c *clients.Client, byCookie bool, err error) error {
+	if refused := new(Error); byCookie && errors.As(err, &refused) && refused.Code == "invalid_grant" {
 		h.setCookie(w, c, "", 0)
 	}
 	return err
