@@ -270,6 +270,19 @@ func Covers(granted, asked []string) bool {
 	return true
 }
 
+// Distinct keeps the first of each, in the order that was asked.
+func Distinct(list []string) []string {
+	seen := make(map[string]bool, len(list))
+	kept := make([]string, 0, len(list))
+	for _, item := range list {
+		if !seen[item] {
+			seen[item] = true
+			kept = append(kept, item)
+		}
+	}
+	return kept
+}
+
 // JoinScope writes a scope as RFC 6749 section 3.3 does.
 func JoinScope(scope []string) string { return strings.Join(scope, " ") }
 

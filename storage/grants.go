@@ -22,9 +22,7 @@ func (id idValue) Value() (driver.Value, error) { return id[:], nil }
 // live is the condition under which anything of a grant works. The client's and the
 // user's own state are part of it, so that switching either off counts in the next
 // statement on every replica. It wants the instant as $2.
-const live = `state = 'live' AND revoked_at IS NULL AND expires_at > $2` + principals
-
-const principals = `
+const live = `state = 'live' AND revoked_at IS NULL AND expires_at > $2
  AND EXISTS (SELECT 1 FROM clients c WHERE c.id = grants.client_id AND c.disabled_at IS NULL)
  AND EXISTS (SELECT 1 FROM users u WHERE u.id = grants.user_id AND u.disabled_at IS NULL)`
 

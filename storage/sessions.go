@@ -128,7 +128,11 @@ func (s *Store) RevokeSession(ctx context.Context, id grants.ID, why grants.Reas
 }
 
 // RevokeUserSessions ends all of a user's, and counts them.
-func (s *Store) RevokeUserSessions(ctx context.Context, userID string, why grants.Reason) (int64, error) {
-	return s.exec(ctx, "revoke sessions", strings.NewReplacer("revoked_at = ?", "revoked_at = $1", "reason = ?", "reason = $2", "user_id = ?", "user_id = $3").
-		Replace(endUserSessions), micros(s.now()), string(why), userID)
+func (s *Store) RevokeUserSessions(ctx context.Context, userID string, why grants.Reason) (ended int64, err error) {
+	err = s.unit(ctx, "revoke sessions", func(ctx context.Context) error {
+		result := s.write.WithContext(ctx).Exec(endUserSessions, micros(s.now()), string(why), userID)
+		ended = result.RowsAffected
+		return result.Error
+	})
+	return ended, err
 }

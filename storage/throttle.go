@@ -11,7 +11,6 @@ import (
 type signIn struct {
 	account  string // what failures are counted under
 	user     users.User
-	known    bool
 	failures int64 // in a row, lately
 	tried    time.Time
 }
@@ -42,7 +41,7 @@ func (s *Store) readSignIn(ctx context.Context, login string, now time.Time) (si
 		if err != nil {
 			return signIn{}, err
 		}
-		in.account, in.user, in.known = *id, user, true
+		in.account, in.user = *id, user
 	}
 	if failures != nil {
 		in.failures, in.tried = *failures, fromMicros(*tried)

@@ -77,7 +77,8 @@ func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b
 	if show.Generation < 1 {
 		return grants.Grant{}, grants.Dead, nil // the code's generation is not a refresh token's
 	}
-	scope, audience := distinct(show.Scope), distinct(show.Audience)
+	// A request body holds many more words than a statement may.
+	scope, audience := grants.Distinct(show.Scope), grants.Distinct(show.Audience)
 	if !grantable(scope) || !grantable(audience) {
 		return s.judge(ctx, id, show, b)
 	}
@@ -120,19 +121,6 @@ func grantable(words []string) bool {
 		}
 	}
 	return true
-}
-
-// distinct leaves out repetitions: a request body holds many more words than a statement may.
-func distinct(words []string) []string {
-	seen := make(map[string]bool, len(words))
-	kept := make([]string, 0, len(words))
-	for _, word := range words {
-		if !seen[word] {
-			seen[word] = true
-			kept = append(kept, word)
-		}
-	}
-	return kept
 }
 
 func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds) (grants.Grant, grants.Verdict, error) {

@@ -143,7 +143,17 @@ type desk struct {
 }
 
 // withStore opens the database, ready to be used, for one verb.
-func (c *cli) withStore(cmd *cobra.Command, fn func(ctx context.Context, d desk) error) (err error) {
+func (c *cli) withStore(cmd *cobra.Command, fn func(ctx context.Context, d desk) error) error {
+	return c.withDatabase(cmd, func(ctx context.Context, d desk) error {
+		if err := ready(ctx, d.Store); err != nil {
+			return hintDatabase(err)
+		}
+		return fn(ctx, d)
+	})
+}
+
+// withDatabase opens the database as it is, whatever its schema.
+func (c *cli) withDatabase(cmd *cobra.Command, fn func(ctx context.Context, d desk) error) (err error) {
 	cfg, err := c.settings(cmd)
 	if err != nil {
 		return err
@@ -153,9 +163,6 @@ func (c *cli) withStore(cmd *cobra.Command, fn func(ctx context.Context, d desk)
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := ready(cmd.Context(), store); err != nil {
-		return hintDatabase(err)
-	}
 	return fn(cmd.Context(), desk{Store: store, config: cfg})
 }
 

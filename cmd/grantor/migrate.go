@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -13,26 +14,19 @@ func (c *cli) migrateCommand() *cobra.Command {
 
 func (c *cli) migrateUp() *cobra.Command {
 	cmd := &cobra.Command{Use: "up", Short: "Bring the tables to what this program wants; safe to run several times and at once", Args: arguments}
-	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		cfg, err := c.settings(cmd)
-		if err != nil {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return c.withDatabase(cmd, func(ctx context.Context, d desk) error {
+			report, err := d.Migrate(ctx)
+			if err != nil {
+				return hintDatabase(err)
+			}
+			if report.From == report.To {
+				_, err = fmt.Fprintf(c.stdout, "the schema is at version %d already\n", report.To)
+				return err
+			}
+			_, err = fmt.Fprintf(c.stdout, "the schema went from version %d to %d\n", report.From, report.To)
 			return err
-		}
-		store, err := c.open(cmd.Context(), cfg, nil)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, store.Close()) }()
-		report, err := store.Migrate(cmd.Context())
-		if err != nil {
-			return hintDatabase(err)
-		}
-		if report.From == report.To {
-			_, err = fmt.Fprintf(c.stdout, "the schema is at version %d already\n", report.To)
-			return err
-		}
-		_, err = fmt.Fprintf(c.stdout, "the schema went from version %d to %d\n", report.From, report.To)
-		return err
+		})
 	}
 	return cmd
 }
@@ -41,26 +35,19 @@ func (c *cli) migrateStatus() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{Use: "status", Short: "Print the version that the tables have and the one this program wants; fails when they differ", Args: arguments}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		cfg, err := c.settings(cmd)
-		if err != nil {
-			return err
-		}
-		store, err := c.open(cmd.Context(), cfg, nil)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, store.Close()) }()
-		have, want, err := store.Schema(cmd.Context())
-		if err != nil {
-			return hintDatabase(err)
-		}
-		if asJSON {
-			err = writeJSON(c.stdout, map[string]any{"have": have, "want": want, "current": have == want})
-		} else {
-			err = pairs(c.stdout, [2]string{"have", fmt.Sprint(have)}, [2]string{"want", fmt.Sprint(want)})
-		}
-		return errors.Join(err, store.CheckSchema(cmd.Context()))
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return c.withDatabase(cmd, func(ctx context.Context, d desk) error {
+			have, want, err := d.Schema(ctx)
+			if err != nil {
+				return hintDatabase(err)
+			}
+			if asJSON {
+				err = writeJSON(c.stdout, map[string]any{"have": have, "want": want, "current": have == want})
+			} else {
+				err = pairs(c.stdout, [2]string{"have", fmt.Sprint(have)}, [2]string{"want", fmt.Sprint(want)})
+			}
+			return errors.Join(err, d.CheckSchema(ctx))
+		})
 	}
 	return cmd
 }

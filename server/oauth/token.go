@@ -174,7 +174,7 @@ func askedScope(form url.Values, c *clients.Client) ([]string, error) {
 	if len(asked) > maxAsked || !grants.Covers(c.Scope, asked) {
 		return nil, invalidScope("not registered for the client")
 	}
-	return distinct(asked), nil
+	return grants.Distinct(asked), nil
 }
 
 // askedAudience reads resource (RFC 8707) and audience. The server itself may always be asked for.
@@ -188,7 +188,7 @@ func (h *Handler) askedAudience(form url.Values, c *clients.Client) ([]string, e
 	if len(asked) > maxAsked {
 		return nil, invalidTarget("too many")
 	}
-	asked = distinct(asked)
+	asked = grants.Distinct(asked)
 	for _, a := range asked {
 		if !h.registered(a, c) {
 			return nil, invalidTarget("not registered for the client")
@@ -203,17 +203,6 @@ func (h *Handler) registered(audience string, c *clients.Client) bool {
 
 // maxAsked bounds the work on one request. It is more than a client can be registered with.
 const maxAsked = 150
-
-// distinct keeps the first of each, in the order that was asked.
-func distinct(list []string) []string {
-	var kept []string
-	for _, item := range list {
-		if !slices.Contains(kept, item) {
-			kept = append(kept, item)
-		}
-	}
-	return kept
-}
 
 func (h *Handler) writeToken(w http.ResponseWriter, u *storage.Unit, request fosite.AccessRequester, response fosite.AccessResponder) error {
 	made, ok := request.GetSession().(*session)
