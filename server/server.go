@@ -29,7 +29,7 @@ import (
 	"github.com/grantorhq/grantor/users"
 )
 
-// Deps is what a server is made of. All of it is needed.
+// Deps is what a server is made of. All of it is needed, but for the logo.
 type Deps struct {
 	Config    config.Config // resolved: the issuer is set
 	Store     *storage.Store
@@ -39,6 +39,8 @@ type Deps struct {
 	Rand      io.Reader
 	Log       *slog.Logger
 	Version   string
+	Logo      []byte // of the setting display_logo, already read and found to be of LogoType
+	LogoType  string // image/svg+xml, image/png, image/jpeg, image/webp; "": no logo
 }
 
 // Server is one replica.
@@ -64,7 +66,11 @@ func New(ctx context.Context, d Deps) (*Server, error) {
 	}
 	s.name = base64.RawURLEncoding.EncodeToString(raw[:])
 
-	codec, opaque, err := tokenKeys(d.Secrets)
+	codec, err := newCodec(d.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	opaque, err := d.Secrets.NewBox(opaqueTokens, opaquePrefix)
 	if err != nil {
 		return nil, err
 	}
@@ -81,23 +87,20 @@ func New(ctx context.Context, d Deps) (*Server, error) {
 	return s, nil
 }
 
-// tokenKeys derives what tokens are made with. The purposes are part of the token
-// format: changing one ends every token.
-func tokenKeys(secrets *keys.Secrets) (*grants.Codec, *oauth.Opaque, error) {
+// The purposes and prefixes are part of what tokens and cookies look like: changing one
+// ends all of its kind. The prefixes are kind and version, like those of package grants.
+const (
+	grantTokens  = "grant tokens"
+	opaqueTokens = "opaque access tokens"
+	opaquePrefix = "ga1_"
+)
+
+func newCodec(secrets *keys.Secrets) (*grants.Codec, error) {
 	var macs []grants.Key
-	for _, d := range secrets.Derive("grant tokens") {
+	for _, d := range secrets.Derive(grantTokens) {
 		macs = append(macs, grants.Key{ID: d.ID, Secret: d.Key})
 	}
-	codec, err := grants.NewCodec(macs)
-	if err != nil {
-		return nil, nil, err
-	}
-	var seals []oauth.SealKey
-	for _, d := range secrets.Derive("opaque access tokens") {
-		seals = append(seals, oauth.SealKey{ID: d.ID, Key: d.Key})
-	}
-	opaque, err := oauth.NewOpaque(seals)
-	return codec, opaque, err
+	return grants.NewCodec(macs)
 }
 
 // Handler serves every route.

@@ -109,7 +109,7 @@ func (h *Handler) mint(c *claims, format clients.Format, now time.Time) (string,
 		return "", fmt.Errorf("encode claims: %w", err)
 	}
 	if format == clients.Opaque {
-		return h.Opaque.seal(h.Rand, payload)
+		return h.Opaque.Seal(h.Rand, payload)
 	}
 	signer, err := h.Keys().Active(keys.ES256, now)
 	if err != nil {
@@ -124,8 +124,8 @@ func (h *Handler) mint(c *claims, format clients.Format, now time.Time) (string,
 func (h *Handler) readAccessToken(token string, now time.Time) (*claims, error) {
 	var payload []byte
 	var err error
-	if strings.HasPrefix(token, opaquePrefix) {
-		payload, err = h.Opaque.open(token)
+	if h.Opaque.Holds(token) {
+		payload, err = h.Opaque.Open(token)
 	} else {
 		payload, err = h.Keys().Verify(token, keys.TypeAccessToken, now)
 	}

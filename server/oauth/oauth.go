@@ -43,7 +43,7 @@ type Handler struct {
 	Store     *storage.Store
 	Passwords *users.Passwords
 	Codec     *grants.Codec
-	Opaque    *Opaque
+	Opaque    *keys.Box        // opaque access tokens
 	Keys      func() *keys.Set // the current ones
 	Now       func() time.Time
 	Rand      io.Reader
