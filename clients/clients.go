@@ -73,6 +73,12 @@ const (
 	DeliverCookie Delivery = "cookie"
 )
 
+// Signing algorithms that a client may choose (RFC 7518 section 3.1).
+const (
+	RS256 = "RS256"
+	ES256 = "ES256"
+)
+
 // Client is one registered application (or resource server).
 type Client struct {
 	ID             string
@@ -95,6 +101,17 @@ type Client struct {
 
 	RefreshToken   Delivery
 	AllowedOrigins []string // browser origins that may call and send the cookie
+
+	// OpenID Connect.
+	PostLogoutRedirectURIs []string // where a browser may go after signing out (RP-Initiated Logout 1.0 section 3.1)
+	BackchannelLogoutURI   string   // where the server tells of a sign-out (Back-Channel Logout 1.0 section 2.2); "": it does not
+	IDTokenAlg             string   // what ID tokens are signed with: RS256, ES256; "": RS256
+	UserinfoAlg            string   // what userinfo answers are signed with: RS256, ES256; "": plain JSON
+
+	// Pages for people, shown where they are asked for consent.
+	ClientURI string
+	PolicyURI string
+	TOSURI    string
 
 	Secrets []Secret // at most two live ones
 

@@ -14,8 +14,7 @@ const maxRedirectURI = 2000
 // CheckRedirectURI says what is wrong with a redirect URI, wrapping ErrInvalid. Native
 // schemes are for public clients only: nobody keeps a secret in an app.
 //
-// Registration asks it through Check. Comparing what a request brings with what is registered
-// is the authorization endpoint's business, byte for byte.
+// Registration asks it through Check; what a request brings is compared by MatchRedirectURI.
 func CheckRedirectURI(uri string, public bool) error {
 	if why := redirectFault(uri, public); why != "" {
 		return fmt.Errorf("%w: redirect URI %s %s", ErrInvalid, show(uri), why)

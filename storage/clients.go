@@ -55,6 +55,14 @@ type registration struct {
 	SessionSeconds int64              `json:"session_lifetime,omitempty"`
 	RefreshToken   clients.Delivery   `json:"refresh_token"`
 	AllowedOrigins []string           `json:"allowed_origins,omitempty"`
+
+	PostLogoutRedirectURIs []string `json:"post_logout_redirect_uris,omitempty"`
+	BackchannelLogoutURI   string   `json:"backchannel_logout_uri,omitempty"`
+	IDTokenAlg             string   `json:"id_token_signed_response_alg,omitempty"`
+	UserinfoAlg            string   `json:"userinfo_signed_response_alg,omitempty"`
+	ClientURI              string   `json:"client_uri,omitempty"`
+	PolicyURI              string   `json:"policy_uri,omitempty"`
+	TOSURI                 string   `json:"tos_uri,omitempty"`
 }
 
 const registrationVersion = 1
@@ -66,6 +74,8 @@ func toClientRow(c clients.Client) (clientRow, error) {
 		AccessToken: c.AccessToken, AccessSeconds: int64(c.AccessTokenLifetime / time.Second),
 		RefreshSeconds: int64(c.RefreshTokenLifetime / time.Second), SessionSeconds: int64(c.SessionLifetime / time.Second),
 		RefreshToken: c.RefreshToken, AllowedOrigins: c.AllowedOrigins,
+		PostLogoutRedirectURIs: c.PostLogoutRedirectURIs, BackchannelLogoutURI: c.BackchannelLogoutURI, IDTokenAlg: c.IDTokenAlg, UserinfoAlg: c.UserinfoAlg,
+		ClientURI: c.ClientURI, PolicyURI: c.PolicyURI, TOSURI: c.TOSURI,
 	})
 	if err != nil {
 		return clientRow{}, fmt.Errorf("encode registration: %w", err)
@@ -87,6 +97,8 @@ func (row clientRow) client(secrets []secretRow) (clients.Client, error) {
 		AccessToken: r.AccessToken, AccessTokenLifetime: time.Duration(r.AccessSeconds) * time.Second,
 		RefreshTokenLifetime: time.Duration(r.RefreshSeconds) * time.Second, SessionLifetime: time.Duration(r.SessionSeconds) * time.Second,
 		RefreshToken: r.RefreshToken, AllowedOrigins: r.AllowedOrigins,
+		PostLogoutRedirectURIs: r.PostLogoutRedirectURIs, BackchannelLogoutURI: r.BackchannelLogoutURI, IDTokenAlg: r.IDTokenAlg, UserinfoAlg: r.UserinfoAlg,
+		ClientURI: r.ClientURI, PolicyURI: r.PolicyURI, TOSURI: r.TOSURI,
 		CreatedAt: fromMicros(row.CreatedAt), UpdatedAt: fromMicros(row.UpdatedAt), DisabledAt: fromOptional(row.DisabledAt), Version: row.Version,
 	}
 	for _, s := range secrets {
