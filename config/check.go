@@ -5,17 +5,26 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // verify applies the field's check to the value it holds.
 func (f field) verify() (problem, todo string) {
 	switch f.check {
-	case "":
+	case "", "networks": // what decodes as Networks is good
 		return "", ""
+	case "name":
+		return checkName(f.value.String())
+	case "logo":
+		return checkLogo(f.value.String())
+	case "color":
+		return checkColor(f.value.String())
 	case "database":
 		return checkDatabase(f.value.Interface().(Database))
 	case "issuer":
@@ -142,6 +151,58 @@ func checkAddress(address string) (problem, todo string) {
 	}
 	if strings.ContainsFunc(host, func(r rune) bool { return isControl(r) || strings.ContainsRune(" /@?#", r) }) {
 		return "is not HOST:PORT", example
+	}
+	return "", ""
+}
+
+// checkName keeps the name a line of text that can not change how the page around it reads.
+func checkName(name string) (problem, todo string) {
+	const most = 60
+	switch {
+	case !utf8.ValidString(name):
+		return "is not UTF-8", "write it as UTF-8"
+	case strings.TrimSpace(name) == "":
+		return "is blank", "remove the line to be called Grantor"
+	case name != strings.TrimSpace(name):
+		return "has a blank at an end", "remove it"
+	case utf8.RuneCountInString(name) > most:
+		return "is longer than 60 characters", "shorten it"
+	case strings.ContainsFunc(name, func(r rune) bool {
+		return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+	}):
+		return "contains a control character", "remove it"
+	}
+	return "", ""
+}
+
+// checkLogo looks at the name only; the file is read by who shows it.
+func checkLogo(file string) (problem, todo string) {
+	if file == "" || LogoType(file) != "" {
+		return "", ""
+	}
+	return "is none of the pictures that browsers show", "name an .svg, .png, .jpg, .jpeg or .webp file"
+}
+
+// LogoType is the media type that a logo's file name promises, "" for one that may be no logo.
+func LogoType(file string) string {
+	switch strings.ToLower(filepath.Ext(file)) {
+	case ".svg":
+		return "image/svg+xml"
+	case ".png":
+		return "image/png"
+	case ".jpg", ".jpeg":
+		return "image/jpeg"
+	case ".webp":
+		return "image/webp"
+	}
+	return ""
+}
+
+func checkColor(color string) (problem, todo string) {
+	const hexDigits = "0123456789abcdefABCDEF"
+	digits, ok := strings.CutPrefix(color, "#")
+	if !ok || len(digits) != len("rrggbb") || strings.Trim(digits, hexDigits) != "" {
+		return "is not a colour of the form #rrggbb", `write it in quotes, such as display_color: "#1a5fb4"`
 	}
 	return "", ""
 }

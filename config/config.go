@@ -34,6 +34,15 @@ type Config struct {
 	SessionLifetime      time.Duration `key:"session_lifetime" default:"2160h" check:"1s..87600h" doc:"How long a session lives at most, for clients that set nothing else. Nothing moves it."`
 	RetryWindow          time.Duration `key:"retry_window" default:"10s" check:"0s..60s" doc:"How long the previous refresh token still gets the same answer, so that a lost answer or two racing tabs do not end a session. Later its use counts as theft and ends the session."`
 
+	SignInLifetime time.Duration `key:"sign_in_lifetime" default:"168h" check:"1m..8760h" doc:"How long a browser stays signed in at this server, so that the next application needs no password. Ends with signing out."`
+
+	DisplayName  string `key:"display_name" default:"Grantor" check:"name" doc:"What this server is called on the pages that people see: 1 to 60 characters."`
+	DisplayLogo  string `key:"display_logo" default:"" check:"logo" doc:"Path of a picture for those pages: an .svg, .png, .jpg, .jpeg or .webp file of at most 64 KiB, read once at start. Empty: only the name."`
+	DisplayColor string `key:"display_color" default:"#1a5fb4" check:"color" doc:"Colour of buttons and links on those pages, as #rrggbb. Text upon it becomes black or white, whichever is easier to read. Quote it in YAML, where # begins a comment."`
+
+	TrustedProxies Networks `key:"trusted_proxies" default:"" check:"networks" doc:"Addresses or networks (10.0.0.7, 10.1.0.0/16, fd00::/8) of the proxies in front of this server, whose X-Forwarded-For is believed. It decides which address is slowed down after wrong passwords and which one people see beside their sign-ins. Empty: none, the address is that of the connection. Anybody inside can claim to be any address, so name the proxies only."`
+	LogoutNetworks Networks `key:"logout_networks" default:"" check:"networks" doc:"Addresses or networks that are not public but that back-channel logout may be sent to, such as 10.2.0.0/16 for applications in the same data centre. Empty: public addresses only."`
+
 	LogFormat string `key:"log_format" default:"text" check:"json|text" doc:"Shape of the log on standard error: text or json."`
 	LogLevel  string `key:"log_level" default:"info" check:"debug|info|warn|error" doc:"The least important line that is logged: debug, info, warn or error. No level logs a secret."`
 
@@ -71,6 +80,12 @@ func (c Config) Warnings() []string {
 	var list []string
 	for _, name := range c.UnsafeDatabase {
 		list = append(list, fmt.Sprintf("unsafe_database accepts %s=off: after a power loss revoked sessions and spent tokens can work again", name))
+	}
+	for _, open := range c.TrustedProxies.everything() {
+		list = append(list, "trusted_proxies "+open+" believes everybody: anybody can claim to be any address and is never slowed down after wrong passwords")
+	}
+	for _, open := range c.LogoutNetworks.everything() {
+		list = append(list, "logout_networks "+open+" lets whoever registers clients make this server send requests to every private address")
 	}
 	if c.PasswordMemory*c.PasswordTime < safePasswordWork {
 		list = append(list, fmt.Sprintf("password_memory %d with password_time %d is weaker than 19456 with 2: stolen password hashes are cheaper to guess", c.PasswordMemory, c.PasswordTime))

@@ -45,6 +45,8 @@ func (f field) quote() string {
 		return masked
 	case time.Duration:
 		return shortDuration(v)
+	case Networks:
+		return shorten(strings.Join(v.Strings(), " "))
 	case fmt.Stringer:
 		return strconv.Quote(shorten(v.String()))
 	case string:
@@ -76,6 +78,8 @@ func (f field) decode(raw any) (problem, todo string) {
 		return f.decodeInt(raw)
 	case []string:
 		return f.decodeList(raw)
+	case Networks:
+		return f.decodeNetworks(raw)
 	case Secret:
 		return f.decodeSecret(raw)
 	default:

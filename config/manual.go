@@ -101,6 +101,8 @@ func (f field) shown() any {
 	switch v := f.value.Interface().(type) {
 	case time.Duration:
 		return shortDuration(v)
+	case Networks:
+		return v.Strings()
 	case []string:
 		if v == nil {
 			return []string{}
