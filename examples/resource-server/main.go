@@ -15,7 +15,8 @@
 //	curl -H "Authorization: Bearer $access" http://127.0.0.1:9090/
 //
 // /introspected needs a client that may introspect, in the environment:
-// CLIENT_ID and CLIENT_SECRET.
+// CLIENT_ID and CLIENT_SECRET. Scripts of a browser application (examples/spa) may call
+// with --allowed-origin (cors.go).
 package main
 
 import (
@@ -48,6 +49,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	issuer := flags.String("issuer", "http://127.0.0.1:8080", "the server that issues tokens, exactly as its metadata spells it")
 	audience := flags.String("audience", "", "who this API is, in the aud of tokens (default the issuer, as in tokens of a client without --audience)")
 	address := flags.String("address", "127.0.0.1:9090", "HOST:PORT to listen on")
+	var allowed origins
+	flags.Var(&allowed, "allowed-origin", "a browser `ORIGIN` whose scripts may call, repeatable")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -60,7 +63,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	}
 	api := newAPI(*issuer, *audience, getenv("CLIENT_ID"), getenv("CLIENT_SECRET"), time.Now)
 	server := &http.Server{
-		Handler:           api,
+		Handler:           allowed.allow(api),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,

@@ -343,7 +343,7 @@ func TestRun_prints_its_address_serves_and_stops(t *testing.T) {
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"--issuer", i.URL, "--address", "127.0.0.1:0"}, func(string) string { return "" }, in)
+		ended <- run(ctx, []string{"--issuer", i.URL, "--address", "127.0.0.1:0", "--allowed-origin", spa}, func(string) string { return "" }, in)
 	}()
 	line, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(t, err)
@@ -352,10 +352,12 @@ func TestRun_prints_its_address_serves_and_stops(t *testing.T) {
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	require.NoError(t, err)
 	request.Header.Set("Authorization", "Bearer "+i.good(func(tok *token) { tok.body["aud"] = i.URL }).sign(t))
+	request.Header.Set("Origin", spa)
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, http.StatusOK, response.StatusCode, "the default audience is the issuer")
+	require.Equal(t, spa, response.Header.Get("Access-Control-Allow-Origin"))
 
 	cancel()
 	require.NoError(t, <-ended)
