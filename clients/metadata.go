@@ -6,7 +6,8 @@ import (
 )
 
 // Metadata is a client as the command line, the REST API and the console show it, in
-// the names of RFC 7591 section 2 where it has one. It holds neither a secret nor a
+// the names of RFC 7591 section 2 and OpenID Connect (Registration 1.0 section 2, and its
+// logout specifications) where they have one. It holds neither a secret nor a
 // hash, so that nothing that shows it can show one.
 type Metadata struct {
 	ClientID                string           `json:"client_id"`
@@ -26,6 +27,13 @@ type Metadata struct {
 	SessionLifetime         int64            `json:"session_lifetime,omitempty"`
 	RefreshTokenDelivery    string           `json:"refresh_token_delivery"`
 	AllowedOrigins          []string         `json:"allowed_origins"`
+	PostLogoutRedirectURIs  []string         `json:"post_logout_redirect_uris"`
+	BackchannelLogoutURI    string           `json:"backchannel_logout_uri,omitempty"`
+	IDTokenAlg              string           `json:"id_token_signed_response_alg,omitempty"` // absent: RS256
+	UserinfoAlg             string           `json:"userinfo_signed_response_alg,omitempty"` // absent: plain JSON
+	ClientURI               string           `json:"client_uri,omitempty"`
+	PolicyURI               string           `json:"policy_uri,omitempty"`
+	TOSURI                  string           `json:"tos_uri,omitempty"`
 	Disabled                bool             `json:"disabled"`
 	CreatedAt               time.Time        `json:"created_at"`
 	UpdatedAt               time.Time        `json:"updated_at"`
@@ -62,6 +70,13 @@ func (c Client) Metadata(now time.Time) Metadata {
 		SessionLifetime:         seconds(c.SessionLifetime),
 		RefreshTokenDelivery:    string(c.RefreshToken),
 		AllowedOrigins:          list(c.AllowedOrigins),
+		PostLogoutRedirectURIs:  list(c.PostLogoutRedirectURIs),
+		BackchannelLogoutURI:    c.BackchannelLogoutURI,
+		IDTokenAlg:              c.IDTokenAlg,
+		UserinfoAlg:             c.UserinfoAlg,
+		ClientURI:               c.ClientURI,
+		PolicyURI:               c.PolicyURI,
+		TOSURI:                  c.TOSURI,
 		Disabled:                !c.DisabledAt.IsZero(),
 		CreatedAt:               c.CreatedAt.UTC(),
 		UpdatedAt:               c.UpdatedAt.UTC(),

@@ -71,6 +71,7 @@ func (c Client) Check() error {
 	c.checkRedirectURIs(&f)
 	c.checkScope(&f)
 	c.checkTokens(&f)
+	c.checkOpenID(&f)
 	if len(f) == 0 {
 		return nil
 	}
@@ -172,16 +173,51 @@ func (c Client) checkRedirectURIs(f *faults) {
 	case !code && len(c.RedirectURIs) > 0:
 		f.add("redirect URIs need the grant %s", GrantAuthorizationCode)
 	}
-	if len(c.RedirectURIs) > maxRedirectURIs {
-		f.add("more than %d redirect URIs", maxRedirectURIs)
+	c.checkURIs(f, "redirect URI", c.RedirectURIs)
+}
+
+func (c Client) checkURIs(f *faults, what string, uris []string) {
+	if len(uris) > maxRedirectURIs {
+		f.add("more than %d %ss", maxRedirectURIs, what)
 		return
 	}
-	for _, uri := range c.RedirectURIs {
+	for _, uri := range uris {
 		if why := redirectFault(uri, c.Public); why != "" {
-			f.add("redirect URI %s %s", show(uri), why)
+			f.add("%s %s %s", what, show(uri), why)
 		}
 	}
-	noRepeats(f, "redirect URI", c.RedirectURIs)
+	noRepeats(f, what, uris)
+}
+
+// checkOpenID: a browser is sent to a post-logout redirect URI as to any redirect URI,
+// so the same rules hold, and whoever signs nobody in is told of no sign-out.
+func (c Client) checkOpenID(f *faults) {
+	c.checkURIs(f, "post-logout redirect URI", c.PostLogoutRedirectURIs)
+	code := c.Allows(GrantAuthorizationCode)
+	if !code && len(c.PostLogoutRedirectURIs) > 0 {
+		f.add("post-logout redirect URIs need the grant %s", GrantAuthorizationCode)
+	}
+	if uri := c.BackchannelLogoutURI; uri != "" {
+		if why := backchannelFault(uri); why != "" {
+			f.add("back-channel logout URI %s %s", show(uri), why)
+		}
+		if !code {
+			f.add("a back-channel logout URI needs the grant %s", GrantAuthorizationCode)
+		}
+	}
+	for _, choice := range []struct{ what, alg string }{{"ID token", c.IDTokenAlg}, {"userinfo", c.UserinfoAlg}} {
+		if !slices.Contains([]string{"", RS256, ES256}, choice.alg) {
+			f.add("unknown %s signing algorithm %s (there are: %s, %s)", choice.what, show(choice.alg), RS256, ES256)
+		}
+	}
+	for _, page := range []struct{ what, uri string }{{"client URI", c.ClientURI}, {"policy URI", c.PolicyURI}, {"terms of service URI", c.TOSURI}} {
+		if page.uri == "" {
+			continue
+		}
+		if why := pageFault(page.uri); why != "" {
+			f.add("%s %s %s", page.what, show(page.uri), why)
+		}
+	}
 }
 
 func (c Client) checkScope(f *faults) {

@@ -31,6 +31,13 @@ func app() clients.Client {
 	return c
 }
 
+// service signs nobody in.
+func service() clients.Client {
+	c := clients.Client{ID: "service", Grants: []string{clients.GrantClientCredentials}}
+	c.SetDefaults()
+	return c
+}
+
 func with(c clients.Client, change func(*clients.Client)) clients.Client {
 	change(&c)
 	return c
@@ -99,6 +106,12 @@ func TestCheckAccepts(t *testing.T) {
 		"browser": with(app(), func(c *clients.Client) {
 			c.RefreshToken, c.AllowedOrigins = clients.DeliverCookie, []string{"https://app.test"}
 		}),
+		"OpenID Connect": with(web(), func(c *clients.Client) {
+			c.PostLogoutRedirectURIs, c.BackchannelLogoutURI = []string{"https://app.test/bye", "http://127.0.0.1/bye"}, "https://app.test/logout?x=1"
+			c.IDTokenAlg, c.UserinfoAlg = clients.ES256, clients.RS256
+			c.ClientURI, c.PolicyURI, c.TOSURI = "https://app.test", "http://app.test/privacy", "https://app.test/legal#terms"
+		}),
+		"app that signs out": with(app(), func(c *clients.Client) { c.PostLogoutRedirectURIs = []string{"com.example.app:/bye"} }),
 	} {
 		t.Run(name, func(t *testing.T) { require.NoError(t, c.Check()) })
 	}
@@ -180,9 +193,30 @@ func TestCheckRefuses(t *testing.T) {
 		"cookie, id with @": {app(), func(c *clients.Client) {
 			c.ID, c.RefreshToken, c.AllowedOrigins = "a@b", clients.DeliverCookie, []string{"https://app.test"}
 		}, "the cookie needs an id without @ and /"},
-		"bad origin":      {web(), func(c *clients.Client) { c.AllowedOrigins = []string{"null"} }, `allowed origin "null"`},
-		"51 origins":      {web(), func(c *clients.Client) { c.AllowedOrigins = many(51, "https://a%d.test") }, "more than 50 allowed origins"},
-		"an origin twice": {web(), func(c *clients.Client) { c.AllowedOrigins = []string{"https://a.test", "https://a.test"} }, "is there twice"},
+		"post-logout, http":            {web(), func(c *clients.Client) { c.PostLogoutRedirectURIs = []string{"http://app.test/bye"} }, "post-logout redirect URI \"http://app.test/bye\" must be https"},
+		"post-logout, script":          {app(), func(c *clients.Client) { c.PostLogoutRedirectURIs = []string{"javascript:alert(1)"} }, "post-logout redirect URI"},
+		"post-logout, app's scheme":    {web(), func(c *clients.Client) { c.PostLogoutRedirectURIs = []string{"com.example.app:/bye"} }, "only a public client"},
+		"post-logout, fragment":        {web(), func(c *clients.Client) { c.PostLogoutRedirectURIs = []string{"https://app.test/#bye"} }, "fragment"},
+		"post-logout, empty":           {web(), func(c *clients.Client) { c.PostLogoutRedirectURIs = []string{""} }, "is empty"},
+		"post-logout, twice":           {web(), func(c *clients.Client) { c.PostLogoutRedirectURIs = []string{"https://a.test/", "https://a.test/"} }, "is there twice"},
+		"post-logout, 51":              {web(), func(c *clients.Client) { c.PostLogoutRedirectURIs = many(51, "https://app.test/%d") }, "more than 50 post-logout redirect URIs"},
+		"post-logout without code":     {service(), func(c *clients.Client) { c.PostLogoutRedirectURIs = []string{"https://app.test/bye"} }, "post-logout redirect URIs need the grant authorization_code"},
+		"back-channel without code":    {service(), func(c *clients.Client) { c.BackchannelLogoutURI = "https://app.test/logout" }, "needs the grant authorization_code"},
+		"ID token, symmetric":          {web(), func(c *clients.Client) { c.IDTokenAlg = "HS256" }, "unknown ID token signing algorithm"},
+		"ID token, none":               {web(), func(c *clients.Client) { c.IDTokenAlg = "none" }, "unknown ID token signing algorithm"},
+		"ID token, another spelling":   {web(), func(c *clients.Client) { c.IDTokenAlg = "rs256" }, "unknown ID token signing algorithm"},
+		"userinfo, none":               {web(), func(c *clients.Client) { c.UserinfoAlg = "none" }, "unknown userinfo signing algorithm"},
+		"G-08 client URI of a script":  {web(), func(c *clients.Client) { c.ClientURI = "javascript:alert(1)" }, "client URI"},
+		"G-08 policy URI of data":      {web(), func(c *clients.Client) { c.PolicyURI = "data:text/html,x" }, "policy URI"},
+		"terms with a user name":       {web(), func(c *clients.Client) { c.TOSURI = "https://app.test@evil.test/" }, "terms of service URI"},
+		"terms with a quote":           {web(), func(c *clients.Client) { c.TOSURI = `https://app.test/#"onclick=x` }, "character"},
+		"terms of 2001 characters":     {web(), func(c *clients.Client) { c.TOSURI = "https://app.test/" + strings.Repeat("a", 2001) }, "longer than 2000"},
+		"client URI that is relative":  {web(), func(c *clients.Client) { c.ClientURI = "/about" }, "absolute"},
+		"client URI without host":      {web(), func(c *clients.Client) { c.ClientURI = "https:///about" }, "no valid host"},
+		"client URI of another scheme": {web(), func(c *clients.Client) { c.ClientURI = "com.example.app:/about" }, "neither https nor http"},
+		"bad origin":                   {web(), func(c *clients.Client) { c.AllowedOrigins = []string{"null"} }, `allowed origin "null"`},
+		"51 origins":                   {web(), func(c *clients.Client) { c.AllowedOrigins = many(51, "https://a%d.test") }, "more than 50 allowed origins"},
+		"an origin twice":              {web(), func(c *clients.Client) { c.AllowedOrigins = []string{"https://a.test", "https://a.test"} }, "is there twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, c.from.Check(), "the client is right before the change")
@@ -196,7 +230,8 @@ func TestCheckRefuses(t *testing.T) {
 }
 
 func TestCheckTellsAllFaultsInOneLine(t *testing.T) {
-	c := clients.Client{ID: "a\nb", Name: "x\ny", Grants: []string{"im\nplicit"}, RedirectURIs: []string{"https://a.test/\r\nb", strings.Repeat("z", 5000)}, Scope: []string{"\x1b[31m"}}
+	c := clients.Client{ID: "a\nb", Name: "x\ny", Grants: []string{"im\nplicit"}, RedirectURIs: []string{"https://a.test/\r\nb", strings.Repeat("z", 5000)}, Scope: []string{"\x1b[31m"},
+		PostLogoutRedirectURIs: []string{"x\ny"}, BackchannelLogoutURI: "x\ny", IDTokenAlg: "\x1b", UserinfoAlg: "a\nb", ClientURI: "\n", PolicyURI: strings.Repeat("\n", 5000), TOSURI: "\x1b"}
 	err := c.Check()
 	require.ErrorIs(t, err, clients.ErrInvalid)
 	require.NotContains(t, err.Error(), "\n")

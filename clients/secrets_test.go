@@ -179,6 +179,9 @@ func TestMetadata_G04(t *testing.T) {
 	c.Secrets = []clients.Secret{s, used, {ID: "dead", Hash: "sha256:dead", ExpiresAt: now}}
 	c.AccessTokenLifetime, c.RefreshTokenLifetime, c.SessionLifetime = 10*time.Minute, time.Hour, 2*time.Hour
 	c.AllowedOrigins = []string{"https://app.test"}
+	c.PostLogoutRedirectURIs, c.BackchannelLogoutURI = []string{"https://app.test/bye"}, "https://app.test/backchannel"
+	c.IDTokenAlg, c.UserinfoAlg = clients.ES256, clients.RS256
+	c.ClientURI, c.PolicyURI, c.TOSURI = "https://app.test", "https://app.test/privacy", "https://app.test/terms"
 	c.CreatedAt, c.UpdatedAt, c.DisabledAt, c.Version = now.In(time.FixedZone("x", 3600)), now, now, 7
 
 	text, err := json.Marshal(c.Metadata(now))
@@ -192,6 +195,9 @@ func TestMetadata_G04(t *testing.T) {
 		"scope": "openid orders:read", "audience": ["https://api.test"], "first_party": false, "resource_server": false,
 		"pkce": "required", "access_token_format": "jwt", "access_token_lifetime": 600, "refresh_token_lifetime": 3600, "session_lifetime": 7200,
 		"refresh_token_delivery": "body", "allowed_origins": ["https://app.test"], "disabled": true,
+		"post_logout_redirect_uris": ["https://app.test/bye"], "backchannel_logout_uri": "https://app.test/backchannel",
+		"id_token_signed_response_alg": "ES256", "userinfo_signed_response_alg": "RS256",
+		"client_uri": "https://app.test", "policy_uri": "https://app.test/privacy", "tos_uri": "https://app.test/terms",
 		"created_at": "2026-03-01T12:00:00Z", "updated_at": "2026-03-01T12:00:00Z", "version": 7,
 		"secrets": [
 			{"secret_id": "`+s.ID+`", "kind": "generated", "created_at": "2026-03-01T12:00:00Z", "last_used_at": null, "expires_at": null},

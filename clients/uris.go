@@ -23,7 +23,7 @@ func CheckRedirectURI(uri string, public bool) error {
 }
 
 var (
-	// What RFC 3986 allows, less "#" (RFC 6749 section 3.1.2) and "*" (a pattern in some servers, so in some heads).
+	// What RFC 3986 allows before a fragment, less "*" (a pattern in some servers, so in some heads).
 	uriForm = regexp.MustCompile(`^(?:[A-Za-z0-9._~:/?\[\]@!$&'()+,;=-]|%[0-9A-Fa-f]{2})*$`)
 	// RFC 8252 section 7.1: a scheme based on a domain under the app's control. It
 	// has a dot, so no scheme that a browser acts upon (javascript, data, file, blob) is one.
@@ -33,28 +33,15 @@ var (
 
 func redirectFault(uri string, public bool) string {
 	switch {
-	case uri == "":
-		return "is empty"
-	case len(uri) > maxRedirectURI:
-		return fmt.Sprintf("is longer than %d characters", maxRedirectURI)
 	case strings.Contains(uri, "#"):
 		return "has a fragment (RFC 6749 section 3.1.2)"
 	case strings.Contains(uri, "*"):
 		return "has a *: it is compared as it is, not as a pattern"
-	case !uriForm.MatchString(uri):
-		return "has a character that no URI has (RFC 3986)"
 	}
-	u, err := url.Parse(uri)
-	if err != nil {
-		return "is not a URI"
-	}
-	if !u.IsAbs() || !strings.HasPrefix(uri, u.Scheme+":") {
-		return "is not an absolute URI with a scheme in lower case"
-	}
-	if u.User != nil {
-		return "has a user name"
-	}
+	u, why := parseStrictly(uri)
 	switch {
+	case why != "":
+		return why
 	case u.Scheme == "https":
 		if !validHost(u) {
 			return "has no valid host"
@@ -70,6 +57,76 @@ func redirectFault(uri string, public bool) string {
 		return "has no valid host"
 	case !public:
 		return "has a native app's scheme, which only a public client may have"
+	}
+	return ""
+}
+
+// parseStrictly takes an absolute URI without user name, in the characters of one.
+func parseStrictly(uri string) (u *url.URL, fault string) {
+	switch {
+	case uri == "":
+		return nil, "is empty"
+	case len(uri) > maxRedirectURI:
+		return nil, fmt.Sprintf("is longer than %d characters", maxRedirectURI)
+	case !uriForm.MatchString(uri):
+		return nil, "has a character that no URI has (RFC 3986)"
+	}
+	u, err := url.Parse(uri)
+	switch {
+	case err != nil:
+		return nil, "is not a URI"
+	case !u.IsAbs() || !strings.HasPrefix(uri, u.Scheme+":"):
+		return nil, "is not an absolute URI with a scheme in lower case"
+	case u.User != nil:
+		return nil, "has a user name"
+	}
+	return u, ""
+}
+
+// backchannelFault looks at the form. Which addresses the server then connects to is
+// decided when it does: what a name resolves to can change (attacks.md G-12).
+func backchannelFault(uri string) string {
+	if strings.Contains(uri, "#") {
+		return "has a fragment (Back-Channel Logout 1.0 section 2.2)"
+	}
+	u, why := parseStrictly(uri)
+	switch {
+	case why != "":
+		return why
+	case u.Scheme == "http":
+		return loopbackFault(u)
+	case u.Scheme != "https":
+		return "must be https, or http on 127.0.0.1 or [::1]"
+	case !validHost(u) || oddNumber(u.Hostname()):
+		return "has no valid host"
+	}
+	return ""
+}
+
+// oddNumber reports whether some resolvers would read a host as an IPv4 address that
+// others do not: 2130706433, 0x7f.1, 127.1. Its last label is a number (URL Standard
+// section 3.5), yet it is no address in four parts.
+func oddNumber(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	_, err := strconv.ParseUint(last, 0, 64)
+	numeric := err == nil || strings.Trim(last, "0123456789") == ""
+	_, notAddress := netip.ParseAddr(host)
+	return numeric && notAddress != nil
+}
+
+// pageFault is for links that people may follow. They get no token, so http will do.
+func pageFault(uri string) string {
+	page, fragment, _ := strings.Cut(uri, "#")
+	u, why := parseStrictly(page)
+	switch {
+	case why != "":
+		return why
+	case !uriForm.MatchString(fragment):
+		return "has a character that no URI has (RFC 3986)"
+	case u.Scheme != "https" && u.Scheme != "http":
+		return "is neither https nor http"
+	case !validHost(u):
+		return "has no valid host"
 	}
 	return ""
 }

@@ -159,6 +159,48 @@ func FuzzRedirectURI(f *testing.F) {
 	})
 }
 
+func TestBackchannelLogoutURIs(t *testing.T) {
+	check := func(uri string) error {
+		return with(web(), func(c *clients.Client) { c.BackchannelLogoutURI = uri }).Check()
+	}
+	for _, uri := range []string{
+		"https://app.test/logout", "https://app.test:8443/logout?tenant=1", "https://app.test", "https://10.0.0.7/logout", "https://[fd00::1]/logout", "https://localhost/logout",
+		"http://127.0.0.1:9090/logout", "http://[::1]/logout", "https://123.app.test/", "https://app.test1/",
+	} {
+		require.NoError(t, check(uri), uri)
+	}
+	for name, uri := range map[string]string{
+		"http":                 "http://app.test/logout",
+		"http, private":        "http://10.0.0.7/logout",
+		"http, link-local":     "http://169.254.169.254/latest/meta-data",
+		"http, localhost":      "http://localhost/logout",
+		"fragment":             "https://app.test/logout#x",
+		"user name":            "https://u:p@app.test/logout",
+		"relative":             "/logout",
+		"native":               "com.example.app:/logout",
+		"file":                 "file:///etc/passwd",
+		"gopher":               "gopher://app.test/",
+		"unix":                 "unix:/run/docker.sock",
+		"decimal G-12":         "https://2130706433/logout",
+		"hexadecimal G-12":     "https://0x7f000001/logout",
+		"octal G-12":           "https://0177.0.0.1/logout",
+		"three parts G-12":     "https://127.0.1/logout",
+		"five parts":           "https://1.2.3.4.5/",
+		"blank":                "https://app.test/log out",
+		"line break":           "https://app.test/\r\nX: y",
+		"IPv6 with a zone":     "https://[fe80::1%25eth0]/",
+		"scheme in capitals":   "HTTPS://app.test/",
+		"2001 characters":      "https://app.test/" + strings.Repeat("a", 2001-len("https://app.test/")),
+		"loopback of evil":     "http://127.0.0.1.evil.test/",
+		"user of the loopback": "http://127.0.0.1@evil.test/",
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.ErrorIs(t, check(uri), clients.ErrInvalid)
+			require.ErrorContains(t, check(uri), "back-channel logout URI")
+		})
+	}
+}
+
 func TestOrigins(t *testing.T) {
 	check := func(origin string) error {
 		c := web()
