@@ -82,6 +82,10 @@ const (
 	ReasonPasswordChanged Reason = "password_changed" // its user's password was replaced
 	ReasonUserDisabled    Reason = "user_disabled"    // its user was switched off
 	ReasonClientDeleted   Reason = "client_deleted"   // its client is gone
+
+	ReasonSignedOut        Reason = "signed_out"        // its user signed out of the browser that it began in
+	ReasonUser             Reason = "user"              // its user ended it on the account page
+	ReasonConsentWithdrawn Reason = "consent_withdrawn" // its user no longer lets the client act
 )
 
 // Grant is one login of one user at one client.
@@ -89,6 +93,7 @@ type Grant struct {
 	ID         ID
 	ClientID   string
 	UserID     string
+	BrowserID  ID       // the sign-in that it began from: OpenID's sid; zero: none (password grant)
 	Scope      []string // all that was granted; a refresh may ask for less, never for more
 	Audience   []string
 	State      State
@@ -96,7 +101,7 @@ type Grant struct {
 
 	CreatedAt time.Time
 	RotatedAt time.Time // last renewal, or creation
-	ExpiresAt time.Time // absolute: renewal never moves it
+	ExpiresAt time.Time // absolute: redemption sets it, renewal never moves it
 	RevokedAt time.Time // zero: not revoked
 	Reason    Reason
 
@@ -115,14 +120,23 @@ type Details struct {
 	AuthTime  time.Time `json:"auth_time,omitzero"`
 	AMR       []string  `json:"amr,omitempty"`
 	UserAgent string    `json:"user_agent,omitempty"`
+
+	// Of the authentication request: OpenID Connect Core sections 3.1.2.1 and 5.5.
+	Nonce          string   `json:"nonce,omitempty"`
+	ACR            string   `json:"acr,omitempty"`
+	UserinfoClaims []string `json:"userinfo_claims,omitempty"` // asked for by name
+	IDTokenClaims  []string `json:"id_token_claims,omitempty"`
 }
 
 // DetailsVersion is the newest layout of Details.
 const DetailsVersion = 1
 
+// CodeLifetime is how long a code may be redeemed. A grant at generation 0 ends then:
+// what nobody redeems is cleaned like anything else that expired.
+const CodeLifetime = 60 * time.Second
+
 // Limits are the spans that the rules measure.
 type Limits struct {
-	Code  time.Duration // from the authorization to the redemption
 	Idle  time.Duration // from one renewal to the next
 	Retry time.Duration // in which the immediate predecessor gets the same successor
 }
@@ -130,14 +144,13 @@ type Limits struct {
 // Bounds are Limits seen from one instant, ready to be compared with stored times.
 type Bounds struct {
 	Now        time.Time
-	BornAfter  time.Time // a code must have been made after this
 	IdleSince  time.Time // the last renewal must be after this
 	RetrySince time.Time // a renewal after this may be retried
 }
 
 // At turns spans into instants.
 func (l Limits) At(now time.Time) Bounds {
-	return Bounds{Now: now, BornAfter: now.Add(-l.Code), IdleSince: now.Add(-l.Idle), RetrySince: now.Add(-l.Retry)}
+	return Bounds{Now: now, IdleSince: now.Add(-l.Idle), RetrySince: now.Add(-l.Retry)}
 }
 
 // Verdict is what became of a token that was shown.
@@ -217,6 +230,8 @@ type Redemption struct {
 	ClientID    string
 	RedirectURI string
 	Challenge   string // BASE64URL(SHA256(code_verifier)); "" when none was sent
+	// Life is that of the session which begins here, counted from the authorization.
+	Life time.Duration
 }
 
 // Redeem applies RFC 6749 section 4.1.3 and RFC 7636 section 4.6: a code is
@@ -235,11 +250,10 @@ func (g Grant) Redeem(r Redemption, b Bounds) (Grant, Verdict) {
 			return g, Repeated
 		}
 		return g.end(b.Now, ReasonCodeReplay), Replayed
-	case !g.CreatedAt.After(b.BornAfter):
-		return g, Dead
 	}
 	g.Generation = 1
 	g.RotatedAt = b.Now
+	g.ExpiresAt = g.CreatedAt.Add(r.Life)
 	return g, Redeemed
 }
 

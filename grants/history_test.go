@@ -12,7 +12,7 @@ import (
 
 var (
 	born   = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	limits = grants.Limits{Code: time.Minute, Idle: 14 * 24 * time.Hour, Retry: 10 * time.Second}
+	limits = grants.Limits{Idle: 14 * 24 * time.Hour, Retry: 10 * time.Second}
 )
 
 const life = 90 * 24 * time.Hour
@@ -34,14 +34,22 @@ func newHistory(t require.TestingT) *history {
 	h := &history{codec: newCodec(t, key(0)), now: born}
 	h.grant = grants.Grant{
 		ID: someID(3), ClientID: "app", UserID: "alice", Scope: []string{"read", "write"}, State: grants.Live,
-		CreatedAt: born, RotatedAt: born, ExpiresAt: born.Add(life),
+		CreatedAt: born, RotatedAt: born, ExpiresAt: born.Add(grants.CodeLifetime),
 		RedirectURI: "https://app.test/cb", CodeChallenge: "challenge",
 	}
 	h.code = h.codec.Mint(grants.Code, h.grant.ID, 0)
 	return h
 }
 
-func (h *history) over() bool { return h.ended || !h.now.Before(born.Add(life)) }
+// end is the absolute limit: the code's until it is redeemed, then the session's.
+func (h *history) end() time.Time {
+	if len(h.tokens) == 0 {
+		return born.Add(grants.CodeLifetime)
+	}
+	return born.Add(life)
+}
+
+func (h *history) over() bool { return h.ended || !h.now.Before(h.end()) }
 
 // show sends a refresh token to the server and answers what comes back, or "".
 func (h *history) show(token, client, thumbprint string, scope []string) (string, grants.Verdict) {
@@ -121,17 +129,15 @@ func (h *history) redeem(t require.TestingT, client, uri, challenge string) {
 		want = grants.Dead
 	case uri != "https://app.test/cb" || challenge != "challenge":
 		want = grants.Mismatch
-	case len(h.tokens) == 0 && h.now.Sub(born) < limits.Code:
-		want = grants.Redeemed
 	case len(h.tokens) == 0:
-		want = grants.Dead
+		want = grants.Redeemed
 	case h.now.Sub(h.moved) < limits.Retry:
 		want = grants.Repeated
 	default:
 		want = grants.Replayed
 	}
 	var verdict grants.Verdict
-	h.grant, verdict = h.grant.Redeem(grants.Redemption{ClientID: client, RedirectURI: uri, Challenge: challenge}, limits.At(h.now))
+	h.grant, verdict = h.grant.Redeem(grants.Redemption{ClientID: client, RedirectURI: uri, Challenge: challenge, Life: life}, limits.At(h.now))
 	require.Equal(t, want, verdict)
 	switch verdict {
 	case grants.Redeemed:
@@ -159,7 +165,7 @@ func (h *history) revoke(t require.TestingT, client string) {
 
 // invariants hold after every step, whatever the history was.
 func (h *history) invariants(t require.TestingT) {
-	require.Equal(t, born.Add(life), h.grant.ExpiresAt, "the absolute limit never moves")
+	require.Equal(t, h.end(), h.grant.ExpiresAt, "only redemption moves the absolute limit")
 	require.Equal(t, born, h.grant.CreatedAt)
 	require.Equal(t, []string{"read", "write"}, h.grant.Scope, "the row keeps the full scope")
 	require.Equal(t, h.ended, !h.grant.RevokedAt.IsZero())
@@ -188,7 +194,7 @@ func (h *history) invariants(t require.TestingT) {
 func spans(h *history) []time.Duration {
 	const us = time.Microsecond
 	list := []time.Duration{0, us, time.Second, -time.Second, 24 * time.Hour}
-	for _, edge := range []time.Time{h.moved.Add(limits.Retry), h.moved.Add(limits.Idle), born.Add(limits.Code), born.Add(life)} {
+	for _, edge := range []time.Time{h.moved.Add(limits.Retry), h.moved.Add(limits.Idle), born.Add(grants.CodeLifetime), born.Add(life)} {
 		list = append(list, edge.Sub(h.now)-us, edge.Sub(h.now), edge.Sub(h.now)+us)
 	}
 	forward := list[:0]

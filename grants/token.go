@@ -19,6 +19,7 @@ type Kind string
 const (
 	Code    Kind = "gc1_"
 	Refresh Kind = "gr1_"
+	Browser Kind = "gs1_" // a browser's sign-in: its row is not a grant's, its proof is the same
 )
 
 // A token is its kind followed by 80 characters: base64url, without padding, of

@@ -19,6 +19,22 @@ type idValue grants.ID
 // Value implements driver.Valuer.
 func (id idValue) Value() (driver.Value, error) { return id[:], nil }
 
+// optionalID is NULL for the zero id.
+func optionalID(id grants.ID) any {
+	if id == (grants.ID{}) {
+		return nil
+	}
+	return idValue(id)
+}
+
+// scanID reads an id; NULL is the zero one.
+func scanID(raw []byte) (id grants.ID, err error) {
+	if raw != nil && copy(id[:], raw) != len(raw) || raw != nil && len(raw) != len(id) {
+		return grants.ID{}, fmt.Errorf("%w: an id of %d bytes", ErrUnavailable, len(raw))
+	}
+	return id, nil
+}
+
 // live is the condition under which anything of a grant works. The client's and the
 // user's own state are part of it, so that switching either off counts in the next
 // statement on every replica. It wants the instant as $2.
@@ -28,7 +44,7 @@ const live = `state = 'live' AND revoked_at IS NULL AND expires_at > $2
 
 // grantRow takes what `returning` names, in that order.
 type grantRow struct {
-	id                      []byte
+	id, browser             []byte
 	clientID, userID        string
 	scope, audience, state  string
 	generation              int64
@@ -40,12 +56,12 @@ type grantRow struct {
 }
 
 const returning = `id, client_id, user_id, scope, audience, state, generation, created_at, rotated_at, expires_at, revoked_at, revoked_reason,
- created_from, rotated_from, dpop_jkt, details`
+ created_from, rotated_from, dpop_jkt, sid, details`
 
 func (r *grantRow) dest() []any {
 	return []any{
 		&r.id, &r.clientID, &r.userID, &r.scope, &r.audience, &r.state, &r.generation, &r.created, &r.rotated, &r.ends, &r.revoked, &r.reason,
-		&r.createdFrom, &r.rotateFrom, &r.thumbprint, &r.details,
+		&r.createdFrom, &r.rotateFrom, &r.thumbprint, &r.browser, &r.details,
 	}
 }
 
@@ -58,37 +74,67 @@ func (r *grantRow) grant() (grants.Grant, error) {
 	if r.reason != nil {
 		g.Reason = grants.Reason(*r.reason)
 	}
-	if copy(g.ID[:], r.id) != len(g.ID) {
-		return g, fmt.Errorf("%w: grant with an id of %d bytes", ErrUnavailable, len(r.id))
+	var err error
+	if g.ID, err = scanID(r.id); err != nil {
+		return g, err
 	}
-	if err := json.Unmarshal([]byte(r.details), &g.Details); err != nil || g.Details.Version > grants.DetailsVersion {
-		return g, fmt.Errorf("%w: details of session %s can not be read (layout %d)", ErrUnavailable, g.ID, g.Details.Version)
+	if g.BrowserID, err = scanID(r.browser); err != nil {
+		return g, err
 	}
-	return g, nil
+	g.Details, err = decodeDetails(g.ID, r.details)
+	return g, err
 }
 
-// The grant begins only while its client and its user may still have one, and while
-// the account is as it was when its password was checked.
-const insertGrant = `INSERT INTO grants (id, client_id, user_id, scope, audience, state, generation, redirect_uri, code_challenge, dpop_jkt,
- created_at, rotated_at, expires_at, created_from, rotated_from, details)
- SELECT $1, c.id, u.id, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $13, $14 FROM clients c, users u
- WHERE c.id = $2 AND c.disabled_at IS NULL AND u.id = $3 AND u.disabled_at IS NULL
- AND (u.updated_at = $15 OR $15 < 0)`
+func decodeDetails(id grants.ID, text string) (d grants.Details, err error) {
+	if err := json.Unmarshal([]byte(text), &d); err != nil || d.Version > grants.DetailsVersion {
+		return d, fmt.Errorf("%w: details of session %s can not be read (layout %d)", ErrUnavailable, id, d.Version)
+	}
+	return d, nil
+}
+
+// ErrGrantExists: a grant with that id was begun before. Ids are drawn when an
+// authorization request arrives, so this is one request that was answered twice.
+var ErrGrantExists = errors.New("session has begun already")
+
+// The grant begins only while its client and its user may still have one, while the
+// account is as it was when its password was checked, and while its user is still
+// signed in at the browser that it begins from.
+const (
+	insertGrant = `INSERT INTO grants (id, client_id, user_id, scope, audience, state, generation, redirect_uri, code_challenge, dpop_jkt,
+ created_at, rotated_at, expires_at, created_from, rotated_from, details, sid)
+ SELECT $1, c.id, u.id, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $13, $14, `
+	fromPassword = `NULL FROM clients c, users u`
+	fromBrowser  = `b.id FROM clients c, users u, browsers b`
+	mayBegin     = ` WHERE c.id = $2 AND c.disabled_at IS NULL AND u.id = $3 AND u.disabled_at IS NULL AND (u.updated_at = $15 OR $15 < 0)`
+	isSignedIn   = ` AND b.id = $16 AND b.user_id = u.id AND b.expires_at > $11`
+)
 
 // Begin stores a new grant, in one statement. checked is the UpdatedAt of the user
 // whose password was checked, or zero when none was. Begin answers false when the
-// client or user was switched off meanwhile, or the password replaced: hashing takes
-// long enough for a session of the old password to slip in after SetPassword ended all.
+// client or user was switched off meanwhile, the password replaced, or the browser
+// signed out: hashing, and people, take long enough for a session of the old password
+// to slip in after SetPassword ended all. It answers ErrGrantExists when the id is taken.
+//
+// What ends sessions changes the user's or the browser's row first, so that those two
+// are locked here: an insert that is under way either sees the change, or is seen by
+// the statement that ends. The client's needs none: its state is asked for wherever
+// a grant works, and CreateClient ends what it finds.
 func (s *Store) Begin(ctx context.Context, g grants.Grant, checked time.Time) (bool, error) {
 	g.Details.Version = grants.DetailsVersion
 	details, err := json.Marshal(g.Details)
 	if err != nil {
 		return false, fmt.Errorf("encode details: %w", err)
 	}
-	changed, err := s.exec(ctx, "begin session", insertGrant, idValue(g.ID), g.ClientID, g.UserID, grants.JoinScope(g.Scope), grants.JoinScope(g.Audience),
-		string(g.State), g.Generation, g.RedirectURI, g.CodeChallenge, g.Thumbprint, micros(g.CreatedAt), micros(g.ExpiresAt), g.CreatedFrom, string(details), micros(checked))
+	query, args := insertGrant+fromPassword+mayBegin+s.share("u"), []any{
+		idValue(g.ID), g.ClientID, g.UserID, grants.JoinScope(g.Scope), grants.JoinScope(g.Audience),
+		string(g.State), g.Generation, g.RedirectURI, g.CodeChallenge, g.Thumbprint, micros(g.CreatedAt), micros(g.ExpiresAt), g.CreatedFrom, string(details), micros(checked),
+	}
+	if g.BrowserID != (grants.ID{}) {
+		query, args = insertGrant+fromBrowser+mayBegin+isSignedIn+s.share("u, b"), append(args, idValue(g.BrowserID))
+	}
+	changed, err := s.exec(ctx, "begin session", query, args...)
 	if errors.Is(err, errDuplicate) {
-		return false, fmt.Errorf("begin session %s: %w: its id is taken", g.ID, ErrUnavailable)
+		return false, fmt.Errorf("begin session %s: %w", g.ID, ErrGrantExists)
 	}
 	return changed == 1, err
 }
@@ -117,19 +163,20 @@ func (a AccessRecord) Profile() (users.Profile, error) {
 // One row always, so that "no row" is never an answer.
 const selectAccess = `SELECT EXISTS (SELECT 1 FROM denied_tokens d WHERE d.jti = $3),
  EXISTS (SELECT 1 FROM clients c WHERE c.id = $4 AND c.disabled_at IS NULL),
- u.name, u.email, u.updated_at, u.profile, g.generation, g.rotated_at, g.created_at, g.expires_at, g.user_id, g.client_id, g.scope, g.audience
+ u.name, u.email, u.updated_at, u.profile, g.generation, g.rotated_at, g.created_at, g.expires_at, g.user_id, g.client_id, g.scope, g.audience, g.sid, g.details
  FROM (SELECT 1 AS one) one
- LEFT JOIN (SELECT generation, rotated_at, created_at, expires_at, user_id, client_id, scope, audience FROM grants WHERE id = $1 AND ` + live + `) g ON true
+ LEFT JOIN (SELECT generation, rotated_at, created_at, expires_at, user_id, client_id, scope, audience, sid, details FROM grants WHERE id = $1 AND ` + live + `) g ON true
  LEFT JOIN users u ON u.id = g.user_id`
 
 // Access reads the state behind a token: its deny-list entry, its client, its
 // grant and its user, in one statement and never from a cache.
 func (s *Store) Access(ctx context.Context, id grants.ID, clientID, jti string, now time.Time) (AccessRecord, error) {
 	var a AccessRecord
-	var name, email, claims, user, client, scope, audience *string
+	var name, email, claims, user, client, scope, audience, details *string
+	var browser []byte
 	var updated, generation, rotated, created, ends *int64
 	found, err := s.one(ctx, s.read, "introspect", selectAccess, []any{idValue(id), micros(now), jti, clientID},
-		&a.Denied, &a.ClientAlive, &name, &email, &updated, &claims, &generation, &rotated, &created, &ends, &user, &client, &scope, &audience)
+		&a.Denied, &a.ClientAlive, &name, &email, &updated, &claims, &generation, &rotated, &created, &ends, &user, &client, &scope, &audience, &browser, &details)
 	if err != nil {
 		return AccessRecord{}, err
 	}
@@ -141,6 +188,12 @@ func (s *Store) Access(ctx context.Context, id grants.ID, clientID, jti string, 
 		a.Grant = &grants.Grant{
 			ID: id, ClientID: *client, UserID: *user, Scope: grants.SplitScope(*scope), Audience: grants.SplitScope(*audience), State: grants.Live,
 			Generation: *generation, RotatedAt: fromMicros(*rotated), CreatedAt: fromMicros(*created), ExpiresAt: fromMicros(*ends),
+		}
+		if a.Grant.BrowserID, err = scanID(browser); err != nil {
+			return AccessRecord{}, err
+		}
+		if a.Grant.Details, err = decodeDetails(id, *details); err != nil {
+			return AccessRecord{}, err
 		}
 	}
 	return a, nil

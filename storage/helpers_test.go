@@ -21,7 +21,7 @@ import (
 	"github.com/grantorhq/grantor/users"
 )
 
-var limits = grants.Limits{Code: time.Minute, Idle: 14 * 24 * time.Hour, Retry: 10 * time.Second}
+var limits = grants.Limits{Idle: 14 * 24 * time.Hour, Retry: 10 * time.Second}
 
 const life = 90 * 24 * time.Hour
 

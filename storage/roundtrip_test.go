@@ -32,6 +32,9 @@ func fullClient() clients.Client {
 		PKCE: clients.PKCEOptional, AccessToken: clients.Opaque,
 		AccessTokenLifetime: time.Second, RefreshTokenLifetime: 36 * time.Hour, SessionLifetime: 3650 * 24 * time.Hour,
 		RefreshToken: clients.DeliverCookie, AllowedOrigins: []string{"https://app.test"},
+		PostLogoutRedirectURIs: []string{"https://app.test/bye", "com.example.app:/bye"}, BackchannelLogoutURI: "https://app.test/logout",
+		IDTokenAlg: clients.ES256, UserinfoAlg: clients.RS256,
+		ClientURI: "https://app.test", PolicyURI: "https://app.test/privacy", TOSURI: "https://app.test/terms#x",
 		Secrets: []clients.Secret{
 			{ID: "old", Hash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA", CreatedAt: at, LastUsedAt: at.Add(time.Hour), ExpiresAt: at.Add(2 * time.Hour)},
 			{ID: "new", Hash: "sha256:aGFzaA", CreatedAt: at.Add(time.Minute)},

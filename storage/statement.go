@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -70,6 +71,27 @@ func (s *Store) one(ctx context.Context, db *gorm.DB, doing, query string, args 
 		return rows.Err()
 	})
 	return found && err == nil, err
+}
+
+// many runs a statement that answers any number of rows, in one round trip.
+func many[T any](ctx context.Context, s *Store, db *gorm.DB, doing, query string, args []any, read func(*sql.Rows) (T, error)) (list []T, err error) {
+	err = s.unit(ctx, doing, func(ctx context.Context) (err error) {
+		list = nil
+		rows, err := db.ConnPool.QueryContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, rows.Close()) }()
+		for rows.Next() {
+			item, err := read(rows)
+			if err != nil {
+				return err
+			}
+			list = append(list, item)
+		}
+		return rows.Err()
+	})
+	return list, err
 }
 
 // exec runs a statement that answers no row, and counts those it changed.

@@ -261,6 +261,15 @@ func (s *Store) CheckDatabase(ctx context.Context) error {
 	return nil
 }
 
+// share makes a statement wait for whoever changes these rows now, and them for it: on
+// PostgreSQL it would go by what they were. SQLite has one writer.
+func (s *Store) share(rows string) string {
+	if s.dialect != Postgres {
+		return ""
+	}
+	return " FOR SHARE OF " + rows
+}
+
 // listen waits on PostgreSQL's word that somebody changed a watched noun, and
 // calls told for each. It returns when the connection is lost, or at once where
 // there is nothing to listen to.

@@ -28,6 +28,7 @@ type Tokens struct {
 // that fosite silently does without when a store has none.
 var (
 	_ fosite.Storage                                      = (*Tokens)(nil)
+	_ oauth2.CoreStorage                                  = (*Tokens)(nil)
 	_ oauth2.TokenRevocationStorage                       = (*Tokens)(nil)
 	_ oauth2.ResourceOwnerPasswordCredentialsGrantStorage = (*Tokens)(nil)
 	_ fositestorage.Transactional                         = (*Tokens)(nil)
@@ -49,6 +50,10 @@ type Unit struct {
 	Generation int64
 	Scope      []string // asked for; none = all
 	Audience   []string // asked for; none = all
+
+	// With a code, whose id is in ID: what the token request proves itself by.
+	Challenge   string // S256 of the verifier; "" = none was sent
+	RedirectURI string
 
 	Grant   grants.Grant
 	User    users.User
