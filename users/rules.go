@@ -14,10 +14,13 @@ import (
 )
 
 const (
-	maxName     = 128 // characters
-	maxEmail    = 254 // bytes: RFC 5321 section 4.5.3.1.3, less the angle brackets
-	maxLocal    = 64  // bytes: RFC 5321 section 4.5.3.1.1
-	minPassword = 8   // NIST SP 800-63B section 5.1.1.1
+	maxName  = 128 // characters
+	maxEmail = 254 // bytes: RFC 5321 section 4.5.3.1.3, less the angle brackets
+	maxLocal = 64  // bytes: RFC 5321 section 4.5.3.1.1
+
+	// MinPassword is the least length of a new password. A character is a code point,
+	// whatever its bytes (NIST SP 800-63B section 5.1.1).
+	MinPassword = 8
 
 	// MaxPassword bounds what is hashed. Signing in knows no other rule: a password
 	// that an older rule or another system allowed must go on working.
@@ -145,8 +148,8 @@ func dotted(text string) bool {
 // no rule about kinds of characters (NIST SP 800-63B section 5.1.1.2).
 func CheckPassword(password string) error {
 	switch {
-	case len(password) < minPassword:
-		return fmt.Errorf("%w: the password needs at least %d characters", ErrInvalid, minPassword)
+	case utf8.RuneCountInString(password) < MinPassword:
+		return fmt.Errorf("%w: the password needs at least %d characters", ErrInvalid, MinPassword)
 	case len(password) > MaxPassword:
 		return fmt.Errorf("%w: the password is longer than %d bytes", ErrInvalid, MaxPassword)
 	case !utf8.ValidString(password) || strings.ContainsRune(password, 0):

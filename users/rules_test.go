@@ -152,12 +152,14 @@ func TestCheckEmail(t *testing.T) {
 }
 
 func TestCheckPassword(t *testing.T) {
-	for _, password := range []string{"12345678", "correct horse", "пароль", "with \t tab", strings.Repeat("x", 1024)} {
+	for _, password := range []string{"12345678", "correct horse", "парольчи", "密码密码密码密码", "with \t tab", strings.Repeat("x", 1024)} {
 		require.NoError(t, users.CheckPassword(password))
 	}
 	for name, password := range map[string]string{
 		"empty":         "",
 		"7 bytes":       "1234567",
+		"7 characters":  "пароль1",
+		"4 characters":  "🔑🔑🔑🔑",
 		"1025 bytes":    strings.Repeat("x", 1025),
 		"NUL":           "12345678\x00",
 		"invalid UTF-8": "12345678\xff",
