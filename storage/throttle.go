@@ -3,91 +3,90 @@ package storage
 import (
 	"context"
 	"time"
+	"unicode/utf8"
 
 	"github.com/grantorhq/grantor/users"
 )
-
-// signIn is what one statement tells before a password is checked.
-type signIn struct {
-	account  string // what failures are counted under
-	user     users.User
-	failures int64 // in a row, lately
-	tried    time.Time
-}
-
-// One row always: an unknown name is counted and refused like a known one. Ids are
-// no names here: nobody signs in by what tokens show.
-const selectSignIn = `SELECT u.id, u.name, u.email, u.password_hash, u.profile, u.created_at, u.updated_at, u.disabled_at, t.failures, t.tried_at
- FROM (SELECT 1 AS one) one
- LEFT JOIN users u ON u.id = (SELECT id FROM users WHERE name_key = $1 OR (email_key = $1 AND email_key <> '')
-  ORDER BY CASE WHEN name_key = $1 THEN 0 ELSE 1 END LIMIT 1)
- LEFT JOIN throttles t ON t.account = COALESCE(u.id, $2) AND t.tried_at > $3`
-
-func (s *Store) readSignIn(ctx context.Context, login string, now time.Time) (signIn, error) {
-	nobody := users.NobodysAccount(login)
-	var id, name, email, hash, profile *string
-	var created, updated, disabled, failures, tried *int64
-	if _, err := s.one(ctx, s.read, "read user", selectSignIn, []any{users.NormalizeName(login), nobody, micros(now.Add(-users.ForgetAfter))},
-		&id, &name, &email, &hash, &profile, &created, &updated, &disabled, &failures, &tried); err != nil {
-		return signIn{}, err
-	}
-	in := signIn{account: nobody}
-	if id != nil {
-		row := userRow{
-			ID: *id, Name: *name, Email: *email, PasswordHash: *hash, Profile: *profile,
-			CreatedAt: *created, UpdatedAt: *updated, DisabledAt: disabled,
-		}
-		user, err := row.user()
-		if err != nil {
-			return signIn{}, err
-		}
-		in.account, in.user = *id, user
-	}
-	if failures != nil {
-		in.failures, in.tried = *failures, fromMicros(*tried)
-	}
-	return in, nil
-}
 
 // claimAttempt lets one caller through when a wait is over, on all replicas together:
 // the one that changes the row as it was read.
 const claimAttempt = `UPDATE throttles SET tried_at = $4 WHERE account = $1 AND failures = $2 AND tried_at = $3`
 
-// admit refuses an attempt, before anything is hashed, while the account has to wait.
-// It answers *users.ThrottledError. An account without failures costs no statement.
+// admit refuses an attempt, before anything is hashed, while the account or the address
+// has to wait. It answers *users.ThrottledError. What did not fail costs no statement.
+// The address comes first: who is kept out by it takes no turn away from the owner.
 func (s *Store) admit(ctx context.Context, in signIn, now time.Time) error {
-	delay := users.Delay(in.failures)
-	if delay == 0 {
-		return nil
+	var wait time.Duration
+	for _, b := range []bucket{in.address, in.account} {
+		if b.delay > 0 {
+			wait = max(wait, b.tried.Add(b.delay).Sub(now))
+		}
 	}
-	if wait := in.tried.Add(delay).Sub(now); wait > 0 {
+	if wait > 0 {
 		return &users.ThrottledError{Wait: wait}
 	}
-	claimed, err := s.exec(ctx, "claim sign-in attempt", claimAttempt, in.account, in.failures, micros(in.tried), micros(now))
-	if err == nil && claimed == 0 {
-		return &users.ThrottledError{Wait: delay}
+	for _, b := range []bucket{in.address, in.account} {
+		if b.delay == 0 {
+			continue
+		}
+		claimed, err := s.exec(ctx, "claim sign-in attempt", claimAttempt, b.key, b.failures, micros(b.tried), micros(now))
+		if err != nil {
+			return err
+		}
+		if claimed == 0 {
+			return &users.ThrottledError{Wait: b.delay}
+		}
 	}
-	return err
+	return nil
 }
 
 // countFailure counts in the statement, because many may fail at once. What is old
-// enough to be forgotten counts no more.
-const countFailure = `INSERT INTO throttles (account, failures, tried_at) VALUES ($1, 1, $2)
- ON CONFLICT (account) DO UPDATE SET tried_at = excluded.tried_at,
+// enough to be forgotten counts no more. A clock that is behind must not shorten a wait.
+// The account always comes before the address, so that two never wait for each other.
+const (
+	countOne     = `INSERT INTO throttles (account, failures, tried_at) VALUES ($1, 1, $2)`
+	countTwo     = countOne + `, ($4, 1, $2)`
+	countFailure = ` ON CONFLICT (account) DO UPDATE SET
+ tried_at = CASE WHEN excluded.tried_at > throttles.tried_at THEN excluded.tried_at ELSE throttles.tried_at END,
  failures = CASE WHEN throttles.tried_at > $3 THEN throttles.failures + 1 ELSE 1 END`
+)
 
 func (s *Store) countFailure(ctx context.Context, in signIn, now time.Time) error {
-	_, err := s.exec(ctx, "count failed sign-in", countFailure, in.account, micros(now), micros(now.Add(-users.ForgetAfter)))
+	query, args := countOne, []any{in.account.key, micros(now), micros(now.Add(-users.ForgetAfter))}
+	if in.address.key != "" {
+		query, args = countTwo, append(args, in.address.key)
+	}
+	_, err := s.exec(ctx, "count failed sign-in", query+countFailure, args...)
 	return err
 }
 
-// UnlockUser forgets an account's failed sign-ins. It reports whether there were any.
+func (s *Store) forgetFailures(ctx context.Context, key string) error {
+	_, err := s.exec(ctx, "forget failed sign-ins", `DELETE FROM throttles WHERE account = $1`, key)
+	return err
+}
+
+// UnlockUser forgets an account's failed sign-ins, those from its known devices too. It
+// reports whether there were any.
 func (s *Store) UnlockUser(ctx context.Context, userID string) (bool, error) {
-	changed, err := s.exec(ctx, "forget failed sign-ins", `DELETE FROM throttles WHERE account = $1`, userID)
+	devices := userID + "/"
+	changed, err := s.exec(ctx, "forget failed sign-ins", `DELETE FROM throttles WHERE account = $1 OR substr(account, 1, $3) = $2`,
+		userID, devices, utf8.RuneCountInString(devices))
 	return changed > 0, err
 }
 
-// Throttle tells how many sign-ins of an account failed in a row, and how long it waits yet.
+// UnlockAddress forgets the failed sign-ins of an address and those that count with it.
+// It reports whether there were any.
+func (s *Store) UnlockAddress(ctx context.Context, address string) (bool, error) {
+	key := users.AddressAccount(address)
+	if key == "" {
+		return false, nil
+	}
+	changed, err := s.exec(ctx, "forget failed sign-ins", `DELETE FROM throttles WHERE account = $1`, key)
+	return changed > 0, err
+}
+
+// Throttle tells how many sign-ins of an account failed in a row, and how long it waits
+// yet: from anywhere but its known devices.
 func (s *Store) Throttle(ctx context.Context, userID string) (failures int64, wait time.Duration, err error) {
 	now := s.now()
 	var tried int64

@@ -4,31 +4,45 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
-// Throttling is per account, after normalising what was typed: guessing gets slow,
-// and nothing locks an account for ever. FreeFailures are free of delay, because
-// people mistype and some libraries send every failed request twice; then each
-// failure doubles the wait, up to MaxDelay (though who keeps guessing can take that one attempt before the owner does: docs/decisions/0010). An hour without a failure, or signing in,
-// forgets them. While an account waits, only one attempt is let through each time
+// Throttling is per account, after normalising what was typed, and per address:
+// guessing gets slow, and nothing locks an account for ever. FreeFailures are free of
+// delay, because people mistype and some libraries send every failed request twice; then
+// each failure doubles the wait, up to MaxDelay. An hour without a failure, or signing
+// in, forgets them. While an account waits, only one attempt is let through each time
 // the wait is over, on all replicas together.
+//
+// Who keeps guessing can take that one attempt before the owner does. So a device that
+// the owner signed in from before has failures of its own: neither the account's nor the
+// address's keep it out.
+//
+// An address has many more free failures, because many people may share one, and signing
+// in does not forget them: who has an account could reset them at will.
 const (
-	FreeFailures = 10
-	FirstDelay   = time.Second
-	MaxDelay     = time.Minute
-	ForgetAfter  = time.Hour
+	FreeFailures        = 10
+	FreeAddressFailures = 100
+	FirstDelay          = time.Second
+	MaxDelay            = time.Minute
+	ForgetAfter         = time.Hour
 )
 
-// Delay is how long an account waits after that many failures in a row.
-func Delay(failures int64) time.Duration {
-	if failures < FreeFailures {
+// Delay is how long an account, or a known device, waits after that many failures in a row.
+func Delay(failures int64) time.Duration { return delay(failures - FreeFailures) }
+
+// AddressDelay is how long an address waits after that many failures.
+func AddressDelay(failures int64) time.Duration { return delay(failures - FreeAddressFailures) }
+
+func delay(over int64) time.Duration {
+	switch {
+	case over < 0:
 		return 0
-	}
-	if failures >= FreeFailures+6 { // 64 s
+	case over >= 6: // 64 s
 		return MaxDelay
 	}
-	return FirstDelay << (failures - FreeFailures)
+	return FirstDelay << over
 }
 
 // ThrottledError refuses an attempt unseen: too many failed before it.
@@ -43,4 +57,19 @@ func (e *ThrottledError) Error() string {
 func NobodysAccount(login string) string {
 	sum := sha256.Sum256([]byte(NormalizeName(login)))
 	return "?" + base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// AddressAccount is what failures from an address are counted under: the whole of an
+// IPv4 address, the 64 bits of an IPv6 address that one household has. It is "" for what
+// is no address: nothing is counted under it.
+func AddressAccount(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.Is4() {
+		return "@" + ip.String()
+	}
+	return "@" + netip.PrefixFrom(ip, 64).Masked().String()
 }

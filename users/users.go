@@ -21,6 +21,8 @@ var (
 	ErrExists   = errors.New("user already exists")
 	// ErrConflict: somebody else changed the account since it was read.
 	ErrConflict = errors.New("user was changed meanwhile")
+	// ErrWrongPassword: the name, or the password, or both. It says no more on purpose.
+	ErrWrongPassword = errors.New("wrong name or password")
 	// ErrBusy: more passwords wait to be hashed than the queue holds. Try again later.
 	ErrBusy = errors.New("password hashing is busy")
 	// ErrInvalid is wrapped by every fault of a name, address or password.
