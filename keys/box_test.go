@@ -19,11 +19,6 @@ func box(t *testing.T, secrets, purpose, prefix string) *keys.Box {
 	return b
 }
 
-const (
-	oldSecret = "an-old-secret-of-more-than-thirty-two-characters"
-	newSecret = "a-new-secret-of-more-than-thirty-two-characters"
-)
-
 func TestBoxOpensWhatItSealed(t *testing.T) {
 	t.Parallel()
 	b := box(t, oldSecret, "things", "gx1_")

@@ -102,8 +102,8 @@ func refusal(u *storage.Unit, err error) error {
 		return invalidScope("more scope than was granted")
 	case grants.Astray:
 		return invalidTarget("an audience that was not granted")
-	case grants.Reused, grants.Dead, grants.Idle, grants.Foreign:
-		return invalidGrant("refresh token: " + string(u.Verdict))
+	case grants.Reused, grants.Dead, grants.Idle, grants.Foreign, grants.Replayed, grants.Repeated, grants.Mismatch:
+		return invalidGrant("token: " + string(u.Verdict))
 	}
 	var refused *Error
 	if errors.As(err, &refused) {

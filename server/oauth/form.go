@@ -12,11 +12,11 @@ import (
 
 const formType = "application/x-www-form-urlencoded"
 
-// readForm reads the parameters of a POST, and refuses whatever two readers could
+// ReadForm reads the parameters of a POST, and refuses whatever two readers could
 // understand differently: RFC 6749 section 3.2 allows one value per parameter, none
 // in the query, and one content type. Only resource (RFC 8707 section 2) and
 // audience (RFC 8693 section 2.1) may repeat. The body's bound is the route's.
-func readForm(r *http.Request) (url.Values, error) {
+func ReadForm(r *http.Request) (url.Values, error) {
 	if r.URL.RawQuery != "" {
 		return nil, invalidRequest("parameters in the query are not read")
 	}
@@ -27,9 +27,16 @@ func readForm(r *http.Request) (url.Values, error) {
 	if err != nil {
 		return nil, bodyFault(err)
 	}
-	form, err := url.ParseQuery(string(body))
+	return parse(string(body))
+}
+
+// ReadQuery reads the parameters of a GET by the same rules.
+func ReadQuery(r *http.Request) (url.Values, error) { return parse(r.URL.RawQuery) }
+
+func parse(text string) (url.Values, error) {
+	form, err := url.ParseQuery(text)
 	if err != nil {
-		return nil, invalidRequest("the body is not a form")
+		return nil, invalidRequest("the parameters are not form-encoded")
 	}
 	for name, values := range form {
 		if len(values) > 1 && name != "resource" && name != "audience" {

@@ -35,7 +35,7 @@ var inactive = introspection{}
 // gets {"active":false}. One statement, and none for a token that does not prove itself.
 func (h *Handler) Introspect(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	form, err := readForm(r)
+	form, err := ReadForm(r)
 	if err != nil {
 		return err
 	}

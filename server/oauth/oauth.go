@@ -2,12 +2,21 @@
 // and userinfo endpoints, the metadata and the keys. One file per endpoint or grant,
 // named after the RFC's word.
 //
+//	authorize.go         the authorization endpoint: who is asked what, and the code
+//	authorization.go     a request there: checked, and sealed while a person is asked
+//	respond.go           the way back to the client: query, fragment, form_post
 //	token.go             parse and check once, for every grant; then fosite; then the answer
+//	code.go              what a code and its verifier prove by themselves
 //	provider.go          the fosite composition and the map of grants
 //	authenticate.go      client authentication, for every endpoint that has it
 //	form.go              what a request body may be
 //	cookie.go            the refresh token of browser clients: set, read, taken back
 //	access_token.go      RFC 9068 and opaque access tokens: made and read
+//	id_token.go          OpenID Connect: ID tokens, made and read back as hints
+//	claims.go            claims about users: by scope, and by the claims parameter
+//	logout.go            RP-initiated logout
+//	backchannel.go       logout tokens to the clients of a sign-in that ended
+//	outbound.go          where this server may call
 //	introspect.go        RFC 7662
 //	revoke.go            RFC 7009
 //	userinfo.go          OpenID Connect Core section 5.3
@@ -18,13 +27,15 @@
 // server renders the error. It promises that a failing store is never mistaken for
 // an answer: storage.ErrUnavailable passes through whatever fosite makes of it.
 //
-// It never holds a session of its own, writes SQL, or logs: it notes what happened
-// in the request's Trail, and server logs that.
+// It never holds a session of its own or writes SQL. What happened in a request goes
+// into its Trail, and server logs that.
 package oauth
 
 import (
 	"context"
 	"io"
+	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -33,6 +44,8 @@ import (
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/server/session"
+	"github.com/grantorhq/grantor/server/ui"
 	"github.com/grantorhq/grantor/storage"
 	"github.com/grantorhq/grantor/users"
 )
@@ -44,7 +57,13 @@ type Handler struct {
 	Passwords *users.Passwords
 	Codec     *grants.Codec
 	Opaque    *keys.Box        // opaque access tokens
+	Requests  *keys.Box        // authorization requests that wait for a person
+	Logouts   *keys.Box        // logout requests that do
 	Keys      func() *keys.Set // the current ones
+	Sessions  *session.Manager
+	Pages     *ui.Pages
+	Outbound  *http.Client // for logout tokens: bounded, and not into private networks
+	Log       *slog.Logger // of work that no request waits for
 	Now       func() time.Time
 	Rand      io.Reader
 
@@ -59,6 +78,8 @@ type Handler struct {
 	verified *otter.Cache[[32]byte, time.Time] // chosen secrets, and when each was right
 	salt     [32]byte
 	metadata []byte
+	due      chan struct{} // logout notices wait
+	base     string        // the issuer's path, before every path of ours
 	issuers  []string
 }
 

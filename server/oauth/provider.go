@@ -23,12 +23,17 @@ import (
 func (h *Handler) Prepare() error {
 	h.tokens = &storage.Tokens{Store: h.Store, Passwords: h.Passwords, Rand: h.Rand}
 	h.issuers = []string{h.Issuer}
+	h.due = make(chan struct{}, 1)
+	issuer, err := url.Parse(h.Issuer)
+	if err != nil {
+		return fmt.Errorf("read issuer: %w", err)
+	}
+	h.base = issuer.Path
 	// The cache's own expiry would be by another clock than ours, and cost a goroutine.
 	h.verified = otter.Must(&otter.Options[[32]byte, time.Time]{MaximumSize: 1000})
 	if _, err := io.ReadFull(h.Rand, h.salt[:]); err != nil {
 		return fmt.Errorf("draw salt: %w", err)
 	}
-	var err error
 	if h.metadata, err = json.Marshal(h.describe()); err != nil {
 		return fmt.Errorf("encode metadata: %w", err)
 	}
@@ -58,17 +63,21 @@ func (h *Handler) compose() *fosite.Config {
 	refresh := &oauth2.RefreshTokenGrantHandler{
 		AccessTokenStrategy: h, RefreshTokenStrategy: h, TokenRevocationStorage: h.tokens, Config: config,
 	}
+	code := &oauth2.AuthorizeExplicitGrantHandler{
+		AccessTokenStrategy: h, RefreshTokenStrategy: h, AuthorizeCodeStrategy: h, CoreStorage: h.tokens, TokenRevocationStorage: h.tokens, Config: config,
+	}
 	machine := &oauth2.ClientCredentialsGrantHandler{HandleHelper: helper, Config: config}
 	config.TokenEndpointHandlers = fosite.TokenEndpointHandlers{dispatcher{
-		clients.GrantPassword:          password,
+		clients.GrantAuthorizationCode: code,
 		clients.GrantRefreshToken:      refresh,
+		clients.GrantPassword:          password,
 		clients.GrantClientCredentials: machine,
 	}}
 	return config
 }
 
 // grantTypes are those that the dispatcher has, in the order that metadata shows.
-var grantTypes = []string{clients.GrantPassword, clients.GrantRefreshToken, clients.GrantClientCredentials}
+var grantTypes = []string{clients.GrantAuthorizationCode, clients.GrantRefreshToken, clients.GrantClientCredentials, clients.GrantPassword}
 
 // authenticated hands fosite the client that the endpoint authenticated before.
 func authenticated(ctx context.Context, _ *http.Request, _ url.Values) (fosite.Client, error) {
@@ -121,33 +130,34 @@ func (d dispatcher) PopulateTokenEndpointResponse(ctx context.Context, request f
 // Handler is fosite's token strategy: a token is made from the unit of work, and was
 // proven before fosite saw it.
 var (
-	_ oauth2.AccessTokenStrategy  = (*Handler)(nil)
-	_ oauth2.RefreshTokenStrategy = (*Handler)(nil)
+	_ oauth2.AccessTokenStrategy   = (*Handler)(nil)
+	_ oauth2.RefreshTokenStrategy  = (*Handler)(nil)
+	_ oauth2.AuthorizeCodeStrategy = (*Handler)(nil)
 )
 
 // GenerateAccessToken makes the token of RFC 9068, or an opaque one, as the client is registered.
 func (h *Handler) GenerateAccessToken(_ context.Context, request fosite.Requester) (token, signature string, err error) {
-	session, ok := request.GetSession().(*session)
+	made, ok := request.GetSession().(*fositeSession)
 	if !ok {
 		return "", "", fmt.Errorf("access token: session is a %T", request.GetSession())
 	}
-	u := session.unit
-	session.claims, err = h.newClaims(u, request.GetGrantedScopes(), session.audience)
+	u := made.unit
+	made.claims, err = h.newClaims(u, request.GetGrantedScopes(), made.audience)
 	if err != nil {
 		return "", "", err
 	}
-	token, err = h.mint(session.claims, u.Client.Client.AccessToken, u.At)
+	token, err = h.mint(made.claims, u.Client.Client.AccessToken, u.At)
 	return token, "", err
 }
 
 // GenerateRefreshToken makes the token of the grant's generation. It answers "", and
 // fosite leaves it out, for a client that may not renew.
 func (h *Handler) GenerateRefreshToken(_ context.Context, request fosite.Requester) (token, signature string, err error) {
-	session, ok := request.GetSession().(*session)
+	made, ok := request.GetSession().(*fositeSession)
 	if !ok {
 		return "", "", fmt.Errorf("refresh token: session is a %T", request.GetSession())
 	}
-	u := session.unit
+	u := made.unit
 	if !u.Client.Client.Allows(clients.GrantRefreshToken) {
 		return "", "", nil
 	}
@@ -169,29 +179,40 @@ func (*Handler) ValidateAccessToken(context.Context, fosite.Requester, string) e
 // and the limits in it.
 func (*Handler) ValidateRefreshToken(context.Context, fosite.Requester, string) error { return nil }
 
-// session carries the unit of work through fosite. It is never stored, so it is never cloned.
-type session struct {
+// AuthorizeCodeSignature is empty, like AccessTokenSignature.
+func (*Handler) AuthorizeCodeSignature(context.Context, string) string { return "" }
+
+// GenerateAuthorizeCode is never asked: the authorization endpoint is ours (docs/decisions/0012).
+func (*Handler) GenerateAuthorizeCode(context.Context, fosite.Requester) (token, signature string, err error) {
+	return "", "", fosite.ErrServerError
+}
+
+// ValidateAuthorizeCode has nothing left to do, like ValidateRefreshToken.
+func (*Handler) ValidateAuthorizeCode(context.Context, fosite.Requester, string) error { return nil }
+
+// fositeSession carries the unit of work through fosite. It is never stored, so it is never cloned.
+type fositeSession struct {
 	unit     *storage.Unit
 	audience []string
 	claims   *claims
 }
 
-var _ fosite.Session = (*session)(nil)
+var _ fosite.Session = (*fositeSession)(nil)
 
 // SetSubject is how fosite reports who signed in. The unit knows already.
-func (*session) SetSubject(string) {}
+func (*fositeSession) SetSubject(string) {}
 
 // SetExpiresAt ignores fosite's clock: the claims are made from the unit's.
-func (*session) SetExpiresAt(fosite.TokenType, time.Time) {}
+func (*fositeSession) SetExpiresAt(fosite.TokenType, time.Time) {}
 
 // GetExpiresAt is unknown to fosite.
-func (*session) GetExpiresAt(fosite.TokenType) time.Time { return time.Time{} }
+func (*fositeSession) GetExpiresAt(fosite.TokenType) time.Time { return time.Time{} }
 
 // GetUsername is the name of whoever signed in.
-func (s *session) GetUsername() string { return s.unit.User.Name }
+func (s *fositeSession) GetUsername() string { return s.unit.User.Name }
 
 // GetSubject is the user of the grant.
-func (s *session) GetSubject() string { return s.unit.Grant.UserID }
+func (s *fositeSession) GetSubject() string { return s.unit.Grant.UserID }
 
 // Clone is the session itself: one request has one.
-func (s *session) Clone() fosite.Session { return s }
+func (s *fositeSession) Clone() fosite.Session { return s }

@@ -16,7 +16,7 @@ import (
 // do is never a 200. One statement, and none for a token that does not prove itself.
 func (h *Handler) Revoke(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	form, err := readForm(r)
+	form, err := ReadForm(r)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/server/session"
 	"github.com/grantorhq/grantor/storage"
 	"github.com/grantorhq/grantor/users"
 )
@@ -23,6 +24,7 @@ type tokenResponse struct {
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`
 	Scope        string `json:"scope,omitempty"`
 }
 
@@ -33,7 +35,7 @@ type tokenResponse struct {
 func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	trail := trailOf(ctx)
-	form, err := readForm(r)
+	form, err := ReadForm(r)
 	if err != nil {
 		return err
 	}
@@ -53,7 +55,7 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	trail.Grant = grantType
 
 	u := &storage.Unit{
-		At: h.Now(), Client: client, Address: addressOf(ctx), Agent: agentOf(r),
+		At: h.Now(), Client: client, Address: addressOf(ctx), Agent: session.AgentOf(r),
 		Limits: h.limits(client.Client), Life: h.sessionLife(client.Client),
 	}
 	if u.Scope, err = askedScope(form, client.Client); err != nil {
@@ -76,7 +78,7 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	form.Del("resource")
 	r.Form, r.PostForm = form, form
 	ctx = storage.WithUnit(ctx, u)
-	request, err := h.provider.NewAccessRequest(ctx, r, &session{unit: u})
+	request, err := h.provider.NewAccessRequest(ctx, r, &fositeSession{unit: u})
 	if err != nil {
 		trail.Session = sessionOf(u)
 		return h.ended(w, client.Client, byCookie, refusal(u, err))
@@ -115,6 +117,8 @@ func (h *Handler) prove(u *storage.Unit, grantType string, form url.Values) erro
 			return invalidGrant("not a refresh token of this server")
 		}
 		u.ID, u.Generation = id, generation
+	case clients.GrantAuthorizationCode:
+		return h.proveCode(u, form)
 	case clients.GrantPassword:
 		if len(form.Get("password")) > users.MaxPassword {
 			return invalidRequest("password is too long")
@@ -127,12 +131,15 @@ func (h *Handler) prove(u *storage.Unit, grantType string, form url.Values) erro
 }
 
 // allow grants what was asked for and checked; nothing asked means all that is
-// registered (RFC 6749 section 3.3). A refresh was told by its row, less what is no
-// longer registered.
+// registered (RFC 6749 section 3.3). A code and a refresh were told by their row, less
+// what is no longer registered.
 func (h *Handler) allow(u *storage.Unit, grantType string, request fosite.AccessRequester) error {
-	asked := request.GetSession().(*session)
+	asked := request.GetSession().(*fositeSession)
 	asked.audience = u.Audience
-	if grantType == clients.GrantRefreshToken {
+	if grantType == clients.GrantRefreshToken || grantType == clients.GrantAuthorizationCode {
+		if !grants.Covers(u.Grant.Audience, u.Audience) {
+			return invalidTarget("an audience that was not granted")
+		}
 		if len(asked.audience) > 0 || len(u.Grant.Audience) == 0 {
 			return nil
 		}
@@ -205,7 +212,7 @@ func (h *Handler) registered(audience string, c *clients.Client) bool {
 const maxAsked = 150
 
 func (h *Handler) writeToken(w http.ResponseWriter, u *storage.Unit, request fosite.AccessRequester, response fosite.AccessResponder) error {
-	made, ok := request.GetSession().(*session)
+	made, ok := request.GetSession().(*fositeSession)
 	if !ok || made.claims == nil {
 		return fmt.Errorf("token response: no claims in a %T", request.GetSession())
 	}
@@ -214,10 +221,17 @@ func (h *Handler) writeToken(w http.ResponseWriter, u *storage.Unit, request fos
 		h.setCookie(w, client, refresh, min(u.Limits.Idle, u.Grant.ExpiresAt.Sub(u.At)))
 		refresh = ""
 	}
-	return writeJSON(w, tokenResponse{
+	answer := tokenResponse{
 		AccessToken: response.GetAccessToken(), TokenType: "Bearer", ExpiresIn: made.claims.Expires - u.At.Unix(),
 		RefreshToken: refresh, Scope: made.claims.Scope,
-	})
+	}
+	if wantsIDToken(u, request.GetGrantedScopes()) {
+		var err error
+		if answer.IDToken, err = h.idToken(u, answer.AccessToken); err != nil {
+			return err
+		}
+	}
+	return writeJSON(w, answer)
 }
 
 // writeJSON answers 200 with a body that nobody may keep: RFC 6749 section 5.1.
@@ -226,8 +240,12 @@ func writeJSON(w http.ResponseWriter, answer any) error {
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
+	return writeNoStore(w, "application/json", body)
+}
+
+func writeNoStore(w http.ResponseWriter, kind string, body []byte) error {
 	header := w.Header()
-	header["Content-Type"] = []string{"application/json"}
+	header["Content-Type"] = []string{kind}
 	header["Cache-Control"] = []string{"no-store"}
 	header["Pragma"] = []string{"no-cache"}
 	// The client is gone when this fails; there is nobody to tell.
@@ -237,7 +255,7 @@ func writeJSON(w http.ResponseWriter, answer any) error {
 
 func outcome(u *storage.Unit) string {
 	switch u.Verdict {
-	case grants.Rotated, grants.Retried:
+	case grants.Rotated, grants.Retried, grants.Redeemed:
 		return string(u.Verdict)
 	}
 	return "issued"
@@ -251,15 +269,4 @@ func sessionOf(u *storage.Unit) string {
 		return u.ID.String()
 	}
 	return ""
-}
-
-// maxAgent bounds what a session remembers of a browser's name for itself.
-const maxAgent = 200
-
-func agentOf(r *http.Request) string {
-	agent := strings.ToValidUTF8(strings.ReplaceAll(r.UserAgent(), "\x00", ""), "")
-	if len(agent) > maxAgent {
-		agent = strings.ToValidUTF8(agent[:maxAgent], "")
-	}
-	return agent
 }

@@ -6,74 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/grantorhq/grantor/storage"
 	"github.com/grantorhq/grantor/users"
 )
-
-// userinfo is OpenID Connect Core section 5.3.2: a claim is a field, there is no map
-// that a profile could put another one into. Nothing that is unknown is sent.
-type userinfo struct {
-	Subject string `json:"sub"`
-
-	// The scope profile
-	Name              string `json:"name,omitempty"`
-	FamilyName        string `json:"family_name,omitempty"`
-	GivenName         string `json:"given_name,omitempty"`
-	MiddleName        string `json:"middle_name,omitempty"`
-	Nickname          string `json:"nickname,omitempty"`
-	PreferredUsername string `json:"preferred_username,omitempty"`
-	Profile           string `json:"profile,omitempty"`
-	Picture           string `json:"picture,omitempty"`
-	Website           string `json:"website,omitempty"`
-	Gender            string `json:"gender,omitempty"`
-	Birthdate         string `json:"birthdate,omitempty"`
-	Zoneinfo          string `json:"zoneinfo,omitempty"`
-	Locale            string `json:"locale,omitempty"`
-	UpdatedAt         int64  `json:"updated_at,omitempty"`
-
-	// The scopes email, address and phone. Not verified is told, where there is what
-	// could have been.
-	Email               string        `json:"email,omitempty"`
-	EmailVerified       *bool         `json:"email_verified,omitempty"`
-	Address             users.Address `json:"address,omitzero"`
-	PhoneNumber         string        `json:"phone_number,omitempty"`
-	PhoneNumberVerified *bool         `json:"phone_number_verified,omitempty"`
-}
-
-// The metadata's lists. A test asks for these scopes and wants exactly these claims.
-var (
-	userScopes = []string{"openid", "profile", "email", "address", "phone"}
-	userClaims = []string{
-		"sub", "name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile", "picture", "website",
-		"gender", "birthdate", "zoneinfo", "locale", "updated_at", "email", "email_verified", "address", "phone_number", "phone_number_verified",
-	}
-)
-
-// tell answers the claims that the scopes ask for: OpenID Connect Core section 5.4.
-func tell(subject string, scopes []string, record storage.AccessRecord) (userinfo, error) {
-	p, err := record.Profile()
-	if err != nil {
-		return userinfo{}, err
-	}
-	answer := userinfo{Subject: subject}
-	if slices.Contains(scopes, "profile") {
-		answer.Name, answer.FamilyName, answer.GivenName, answer.MiddleName = p.Name, p.FamilyName, p.GivenName, p.MiddleName
-		answer.Nickname, answer.PreferredUsername = p.Nickname, record.UserName
-		answer.Profile, answer.Picture, answer.Website = p.Profile, p.Picture, p.Website
-		answer.Gender, answer.Birthdate, answer.Zoneinfo, answer.Locale = p.Gender, p.Birthdate, p.Zoneinfo, p.Locale
-		answer.UpdatedAt = record.UserUpdated.Unix()
-	}
-	if slices.Contains(scopes, "email") && record.UserEmail != "" {
-		answer.Email, answer.EmailVerified = record.UserEmail, &p.EmailVerified
-	}
-	if slices.Contains(scopes, "address") {
-		answer.Address = p.Address
-	}
-	if slices.Contains(scopes, "phone") && p.PhoneNumber != "" {
-		answer.PhoneNumber, answer.PhoneNumberVerified = p.PhoneNumber, &p.PhoneNumberVerified
-	}
-	return answer, nil
-}
 
 // Userinfo is GET and POST /userinfo: OpenID Connect Core section 5.3, for an access
 // token with the scope openid and this server as an audience. One statement.
@@ -110,12 +44,25 @@ func (h *Handler) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	if !alive(c, record) {
 		return invalidToken("revoked")
 	}
-	answer, err := tell(c.Subject, c.scopes(), record)
+	profile, err := record.Profile()
 	if err != nil {
 		return err
 	}
+	answer := map[string]any{}
+	user := users.User{Name: record.UserName, Email: record.UserEmail, UpdatedAt: record.UserUpdated, Profile: profile}
+	tell(answer, user, wanted(c.scopes(), record.Grant.Details.UserinfoClaims))
+	answer["sub"] = c.Subject
 	trail.Outcome = "told"
-	return writeJSON(w, answer)
+	client, err := h.Store.RegisteredClient(ctx, c.ClientID)
+	if err != nil || client.Client.UserinfoAlg == "" {
+		// A client that went away meanwhile is gone from the next request on.
+		return writeJSON(w, answer)
+	}
+	signed, err := h.userinfoJWT(answer, client.Client, now)
+	if err != nil {
+		return err
+	}
+	return writeNoStore(w, "application/jwt", []byte(signed))
 }
 
 // bearer takes the token from the header (RFC 6750 section 2.1) or, in a POST, from
@@ -137,7 +84,7 @@ func bearer(r *http.Request) (string, error) {
 		}
 	}
 	if r.Method == http.MethodPost && r.Header.Get("Content-Type") != "" {
-		form, err := readForm(r)
+		form, err := ReadForm(r)
 		if err != nil {
 			return "", err
 		}

@@ -1,0 +1,112 @@
+package oauth
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/server/ui"
+	"github.com/grantorhq/grantor/storage"
+)
+
+// redirect answers the client through the browser, in the mode that it asked for, and
+// only to the URI that was compared with its registration. iss is in every answer, so
+// that a client of several servers can not be told the one's code as the other's
+// (RFC 9207).
+func (h *Handler) redirect(w http.ResponseWriter, r *http.Request, a *Authorization, answer url.Values) error {
+	if state := a.form.Get("state"); state != "" && len(state) <= maxState {
+		answer.Set("state", state)
+	}
+	answer.Set("iss", h.Issuer)
+	if a.mode != "form_post" {
+		return seeOther(w, at(a.RedirectURI, a.mode, answer))
+	}
+	var fields []ui.Field
+	for _, name := range []string{"code", "error", "error_description", "state", "iss"} {
+		if answer.Has(name) {
+			fields = append(fields, ui.Field{Name: name, Value: answer.Get(name)})
+		}
+	}
+	return h.Pages.Write(w, r, a.View(http.StatusOK), ui.FormPost{Action: a.RedirectURI, Fields: fields, Client: a.Name()})
+}
+
+// at writes the answer into the URI: RFC 6749 section 4.1.2, OAuth 2.0 Multiple
+// Response Types section 2.1. A registered URI has no fragment of its own.
+func at(uri, mode string, answer url.Values) string {
+	switch {
+	case mode == "fragment":
+		return uri + "#" + answer.Encode()
+	case strings.Contains(uri, "?"):
+		return uri + "&" + answer.Encode()
+	}
+	return uri + "?" + answer.Encode()
+}
+
+// seeOther never repeats a POST, and with it a password, at the next address: RFC 9700
+// section 4.12.
+func seeOther(w http.ResponseWriter, to string) error {
+	header := w.Header()
+	header.Set("Location", to)
+	header.Set("Cache-Control", "no-store")
+	header.Set("Referrer-Policy", "same-origin")
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// refuse tells the client what is wrong, once its redirect URI is proven. Before that,
+// and when it is not the request that failed, the person sees a page.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, a *Authorization, err error) error {
+	refused := new(Error)
+	if a == nil || !errors.As(err, &refused) {
+		return err
+	}
+	trail := trailOf(r.Context())
+	if trail.Outcome == "" {
+		trail.Outcome = refused.Code
+	}
+	return h.redirect(w, r, a, url.Values{"error": {refused.Code}, "error_description": {refused.Description}})
+}
+
+func authorizeRefusal(code, description string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: code, Description: description, Reason: code}
+}
+
+// answered is for a request that has its grant already: the back button, or a button
+// that was pressed twice. There is no second code. While nobody used the first, the
+// person can go on with it.
+func (h *Handler) answered(w http.ResponseWriter, r *http.Request, a *Authorization, in *storage.SignedIn) error {
+	trailOf(r.Context()).Outcome = "answered before"
+	page := ui.Done{Client: a.Name()}
+	before, err := h.Store.Session(r.Context(), a.ID)
+	if err != nil && !errors.Is(err, grants.ErrNotFound) {
+		return err
+	}
+	if err == nil && before.Generation == 0 && before.Dead == "" && before.UserID == in.UserID && before.ClientID == a.Client.GetID() && a.mode != "form_post" {
+		answer := url.Values{"code": {h.Codec.Mint(grants.Code, a.ID, 0)}, "iss": {h.Issuer}}
+		if state := a.form.Get("state"); state != "" {
+			answer.Set("state", state)
+		}
+		page.Continue = at(a.RedirectURI, a.mode, answer)
+	}
+	return h.Pages.Write(w, r, a.View(http.StatusConflict), page)
+}
+
+// Name is what people know the client by.
+func (a *Authorization) Name() string { return nameOf(a.Client.Client) }
+
+// View is how a page of this request is shown: in the languages that the client asked
+// for, with forms that may end at the client's own address.
+func (a *Authorization) View(status int) ui.View {
+	return ui.View{Status: status, Locales: a.Locales(), FormAction: []string{ui.Source(a.RedirectURI)}}
+}
+
+// Host is where the answer goes, as a person can recognise it.
+func (a *Authorization) Host() string {
+	u, err := url.Parse(a.RedirectURI)
+	if err != nil || u.Host == "" {
+		return a.RedirectURI
+	}
+	return u.Host
+}
