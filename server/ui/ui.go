@@ -76,6 +76,22 @@ func New(o Options) (*Pages, error) {
 	return p, nil
 }
 
+// normal lets callers give a page or its address, and a Problem no kind.
+func normal(page Page) Page {
+	switch given := page.(type) {
+	case *FormPost:
+		return *given
+	case *Problem:
+		return normal(*given)
+	case Problem:
+		if given.Kind == "" {
+			given.Kind = ProblemInternal
+		}
+		return given
+	}
+	return page
+}
+
 // frame is what every template sees.
 type frame struct {
 	Lang  string
@@ -91,10 +107,7 @@ type frame struct {
 // Write writes a page. When it returns an error from rendering, nothing has been
 // written; one from writing means that the reader is gone.
 func (p *Pages) Write(w http.ResponseWriter, r *http.Request, v View, page Page) error {
-	if problem, ok := page.(Problem); ok && problem.Kind == "" {
-		problem.Kind = ProblemInternal
-		page = problem
-	}
+	page = normal(page)
 	lang := negotiate(v.Locales, r.Header.Values("Accept-Language"))
 	f := frame{Lang: lang, Name: p.options.Name, Base: p.options.Base, Style: p.style.link(p.options.Base), Logo: p.logo.link(p.options.Base), Page: page, Kind: page.template()}
 	post, isPost := page.(FormPost)
