@@ -100,7 +100,8 @@ func arguments(cmd *cobra.Command, args []string) error {
 // settings loads the configuration of any command but serve.
 func (c *cli) settings(cmd *cobra.Command) (config.Config, error) { return c.load(cmd, false) }
 
-// load adds to the faults of the settings those that only package keys can see.
+// load adds to the faults of the settings those that package config can not see: of
+// secrets, and of the logo where it will be shown.
 func (c *cli) load(cmd *cobra.Command, serving bool) (config.Config, error) {
 	cfg, err := config.Load(config.Sources{
 		File: c.file, ReadFile: readSettings, Environ: c.environ, Flags: cmd.Flags(), Serving: serving,
@@ -115,6 +116,12 @@ func (c *cli) load(cmd *cobra.Command, serving bool) (config.Config, error) {
 				Setting: "secrets", Origin: cfg.Origin("secrets"),
 				Problem: "holds an " + err.Error(), Hint: "make one with: openssl rand -base64 32",
 			})
+		}
+	}
+	if serving && config.LogoType(cfg.DisplayLogo) != "" {
+		var more config.Faults
+		if _, err := readLogo(cfg); errors.As(err, &more) {
+			faults = append(faults, more...)
 		}
 	}
 	if len(faults) > 0 {

@@ -39,6 +39,13 @@ type registration struct {
 	accessToken    string
 	refreshToken   string
 	origins        []string
+	postLogout     []string
+	backchannel    string
+	idTokenAlg     string
+	userinfoAlg    string
+	clientURI      string
+	policyURI      string
+	tosURI         string
 
 	accessTokenLifetime  time.Duration
 	refreshTokenLifetime time.Duration
@@ -59,6 +66,13 @@ func (r *registration) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&r.accessToken, "access-token", "", "`FORMAT`: jwt or opaque (default jwt)")
 	flags.StringVar(&r.refreshToken, "refresh-token", "", "Its `WAY` to the client: body or cookie (default body)")
 	flags.StringArrayVar(&r.origins, "allowed-origin", nil, "Browser `ORIGIN` that may call from a script, with the cookie where it is used; repeatable")
+	flags.StringArrayVar(&r.postLogout, "post-logout-redirect-uri", nil, "`URI` a browser may go to after signing out, repeatable")
+	flags.StringVar(&r.backchannel, "backchannel-logout-uri", "", "`URI` the server posts a logout token to when somebody signs out")
+	flags.StringVar(&r.idTokenAlg, "id-token-alg", "", "`ALGORITHM` that ID tokens are signed with: RS256 or ES256 (default RS256)")
+	flags.StringVar(&r.userinfoAlg, "userinfo-alg", "", "`ALGORITHM` that userinfo answers are signed with: RS256 or ES256 (default plain JSON)")
+	flags.StringVar(&r.clientURI, "client-uri", "", "`URL` of a page about the application, shown where people are asked for consent")
+	flags.StringVar(&r.policyURI, "policy-uri", "", "`URL` of its privacy policy, shown there too")
+	flags.StringVar(&r.tosURI, "tos-uri", "", "`URL` of its terms of service, shown there too")
 	flags.DurationVar(&r.accessTokenLifetime, "access-token-lifetime", 0, "How long an access token works, a `SPAN` such as 5m (default the setting access_token_lifetime)")
 	flags.DurationVar(&r.refreshTokenLifetime, "refresh-token-lifetime", 0, "How long a session lives without renewal, a `SPAN` (default the setting refresh_token_lifetime)")
 	flags.DurationVar(&r.sessionLifetime, "session-lifetime", 0, "How long a session lives at most, a `SPAN` (default the setting session_lifetime)")
@@ -67,21 +81,28 @@ func (r *registration) declare(flags *pflag.FlagSet) {
 // apply changes what was said on the command line, and nothing else.
 func (r *registration) apply(flags *pflag.FlagSet, client *clients.Client) {
 	for flag, set := range map[string]func(){
-		"name":                   func() { client.Name = r.name },
-		"grant":                  func() { client.Grants = list(r.grants) },
-		"scope":                  func() { client.Scope = grants.SplitScope(strings.Join(r.scope, " ")) },
-		"redirect-uri":           func() { client.RedirectURIs = list(r.redirectURIs) },
-		"audience":               func() { client.Audience = list(r.audience) },
-		"first-party":            func() { client.FirstParty = r.firstParty },
-		"resource-server":        func() { client.ResourceServer = r.resourceServer },
-		"auth-method":            func() { client.AuthMethod = clients.AuthMethod(r.authMethod) },
-		"pkce":                   func() { client.PKCE = clients.PKCE(r.pkce) },
-		"access-token":           func() { client.AccessToken = clients.Format(r.accessToken) },
-		"refresh-token":          func() { client.RefreshToken = clients.Delivery(r.refreshToken) },
-		"allowed-origin":         func() { client.AllowedOrigins = list(r.origins) },
-		"access-token-lifetime":  func() { client.AccessTokenLifetime = r.accessTokenLifetime },
-		"refresh-token-lifetime": func() { client.RefreshTokenLifetime = r.refreshTokenLifetime },
-		"session-lifetime":       func() { client.SessionLifetime = r.sessionLifetime },
+		"name":                     func() { client.Name = r.name },
+		"grant":                    func() { client.Grants = list(r.grants) },
+		"scope":                    func() { client.Scope = grants.SplitScope(strings.Join(r.scope, " ")) },
+		"redirect-uri":             func() { client.RedirectURIs = list(r.redirectURIs) },
+		"post-logout-redirect-uri": func() { client.PostLogoutRedirectURIs = list(r.postLogout) },
+		"backchannel-logout-uri":   func() { client.BackchannelLogoutURI = r.backchannel },
+		"id-token-alg":             func() { client.IDTokenAlg = r.idTokenAlg },
+		"userinfo-alg":             func() { client.UserinfoAlg = r.userinfoAlg },
+		"client-uri":               func() { client.ClientURI = r.clientURI },
+		"policy-uri":               func() { client.PolicyURI = r.policyURI },
+		"tos-uri":                  func() { client.TOSURI = r.tosURI },
+		"audience":                 func() { client.Audience = list(r.audience) },
+		"first-party":              func() { client.FirstParty = r.firstParty },
+		"resource-server":          func() { client.ResourceServer = r.resourceServer },
+		"auth-method":              func() { client.AuthMethod = clients.AuthMethod(r.authMethod) },
+		"pkce":                     func() { client.PKCE = clients.PKCE(r.pkce) },
+		"access-token":             func() { client.AccessToken = clients.Format(r.accessToken) },
+		"refresh-token":            func() { client.RefreshToken = clients.Delivery(r.refreshToken) },
+		"allowed-origin":           func() { client.AllowedOrigins = list(r.origins) },
+		"access-token-lifetime":    func() { client.AccessTokenLifetime = r.accessTokenLifetime },
+		"refresh-token-lifetime":   func() { client.RefreshTokenLifetime = r.refreshTokenLifetime },
+		"session-lifetime":         func() { client.SessionLifetime = r.sessionLifetime },
 	} {
 		if flags.Changed(flag) {
 			set()
@@ -107,13 +128,21 @@ type issued struct {
 	clients.Metadata
 }
 
+// chosenSecretHelp: generated secrets, of letters, digits, - and _, are the same in either form.
+const chosenSecretHelp = `A client that sends its secret by HTTP Basic form-encodes it first (RFC 6749 section
+2.3.1). OAuth libraries do; curl -u does not. So with a secret from --secret-stdin
+that has a % or a +, write %25 and %2B after curl -u, or send it in the body:
+curl --data-urlencode client_secret=… Secrets made here need neither.`
+
 func (c *cli) clientCreate() *cobra.Command {
 	var r registration
 	var id string
 	var public, secretStdin, asJSON bool
 	cmd := &cobra.Command{
 		Use: "create", Short: "Register a client and print its secret once", Args: arguments,
+		Long: "Register a client and print its secret once.\n\n" + chosenSecretHelp,
 		Example: `  grantor client create --id shop --grant authorization_code --grant refresh_token --scope "openid profile" --redirect-uri https://shop.example.com/callback
+  grantor client create --id notes --public --grant authorization_code --grant refresh_token --scope "openid profile" --redirect-uri com.example.notes:/callback --redirect-uri http://127.0.0.1/callback
   grantor client create --id nightly-report --grant client_credentials --scope reports.read
   grantor client create --id orders-api --resource-server --audience https://orders.example.com`,
 	}
@@ -298,6 +327,13 @@ func (c *cli) printClient(client clients.Client) error {
 		[2]string{"refresh token lifetime", lifetime(client.RefreshTokenLifetime)},
 		[2]string{"session lifetime", lifetime(client.SessionLifetime)},
 		[2]string{"allowed origins", strings.Join(client.AllowedOrigins, " ")},
+		[2]string{"post-logout redirect URIs", strings.Join(client.PostLogoutRedirectURIs, " ")},
+		[2]string{"back-channel logout", client.BackchannelLogoutURI},
+		[2]string{"ID token signature", orElse(client.IDTokenAlg, clients.RS256)},
+		[2]string{"userinfo signature", orElse(client.UserinfoAlg, "none")},
+		[2]string{"client URI", client.ClientURI},
+		[2]string{"policy URI", client.PolicyURI},
+		[2]string{"terms of service URI", client.TOSURI},
 		[2]string{"created", stamp(client.CreatedAt)},
 		[2]string{"updated", stamp(client.UpdatedAt)},
 		[2]string{"version", fmt.Sprint(client.Version)},
@@ -311,6 +347,13 @@ func (c *cli) printClient(client clients.Client) error {
 	}
 	fmt.Fprintln(c.stdout)
 	return table(c.stdout, []string{"SECRET", "KIND", "CREATED", "LAST USED", "ENDS"}, rows)
+}
+
+func orElse(value, fallback string) string {
+	if value == "" {
+		return fallback
+	}
+	return value
 }
 
 func stampOf(t *time.Time) string {
@@ -375,6 +418,7 @@ func (c *cli) clientRotateSecret() *cobra.Command {
 	var secretStdin, asJSON bool
 	cmd := &cobra.Command{
 		Use: "rotate-secret ID", Short: "Give the client a new secret; the old one ends at once, or after --overlap", Args: arguments,
+		Long: "Give the client a new secret; the old one ends at once, or after --overlap.\n\n" + chosenSecretHelp,
 	}
 	cmd.Flags().DurationVar(&overlap, "overlap", 0, "How long the old secret still works, a `SPAN` such as 24h")
 	cmd.Flags().BoolVar(&secretStdin, "secret-stdin", false, "Read the new secret from standard input instead of making one")

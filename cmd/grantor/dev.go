@@ -1,12 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/users"
@@ -15,10 +21,13 @@ import (
 const (
 	demoClient = "demo"
 	demoUser   = "alice"
+	demoEmail  = "alice@example.com"
 )
 
-// demo is what `serve --dev` makes and keeps in a private file beside the
-// database, so that the next start prints the same lines.
+// demo is what `serve --dev` keeps in a private file beside the database, so that the
+// next start prints the same lines. The file comes first, client and user are made
+// from it: whoever has an alice without such a file, or one whose password is not the
+// file's, has one that this program did not make, and keeps it as it is.
 type demo struct {
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`
@@ -26,107 +35,193 @@ type demo struct {
 	Password     string `json:"password"`
 }
 
-// prepareDemo makes client and user, or finds them. Where the kept secret or
-// password does not fit what is stored, because the file or the database was lost,
-// a new one is set.
+// prepareDemo makes credentials, client and user, or finds them. Nothing is made before
+// all that is there was found to be the demo's. Of starts at the same moment, one makes
+// each of the three and the others find it.
 func (c *cli) prepareDemo(ctx context.Context, d desk, passwords *users.Passwords) (demo, error) {
 	path := d.config.Database.Beside(".dev.json")
-	kept := demo{ClientID: demoClient, User: demoUser}
+	// The rows are read before the file: who makes them makes the file first.
+	there, err := readDemoRows(ctx, d)
+	if err != nil {
+		return demo{}, err
+	}
 	text, err := readPrivate(path)
-	switch {
-	case err == nil:
-		if err := json.Unmarshal(text, &kept); err != nil {
-			kept = demo{}
+	if errors.Is(err, fs.ErrNotExist) {
+		if there.client != nil || there.user != nil {
+			return demo{}, notOurs("the database has "+there.what()+", and "+path+" does not exist", path)
 		}
-		kept.ClientID, kept.User = demoClient, demoUser
-	case !errors.Is(err, fs.ErrNotExist):
-		return demo{}, fmt.Errorf("demo credentials: %w", err)
+		text, err = c.makeDemo(path)
 	}
-	if kept.ClientSecret, err = c.prepareDemoClient(ctx, d, kept.ClientSecret); err != nil {
-		return demo{}, fmt.Errorf("demo client: %w", err)
-	}
-	if kept.Password, err = c.prepareDemoUser(ctx, d, passwords, kept.Password); err != nil {
-		return demo{}, fmt.Errorf("demo user: %w", err)
-	}
-	text, err = json.MarshalIndent(kept, "", "  ")
 	if err != nil {
 		return demo{}, fmt.Errorf("demo credentials: %w", err)
 	}
-	if err := replacePrivate(path, append(text, '\n')); err != nil {
-		return demo{}, fmt.Errorf("keep demo credentials: %w", err)
+	kept, err := parseDemo(text)
+	if err != nil {
+		return demo{}, withHint(fmt.Errorf("%s: %w", path, err), "remove the file; if the database is only a demo, remove that too")
+	}
+	for range 3 { // again when somebody else was faster with the one or the other
+		if err := there.fit(ctx, kept, passwords, c.now(), path); err != nil {
+			return demo{}, err
+		}
+		err = c.completeDemo(ctx, d, passwords, kept, there)
+		if !errors.Is(err, clients.ErrExists) && !errors.Is(err, users.ErrExists) {
+			break
+		}
+		if there, err = readDemoRows(ctx, d); err != nil {
+			return demo{}, err
+		}
+	}
+	if err != nil {
+		return demo{}, fmt.Errorf("make the demo: %w", err)
 	}
 	return kept, nil
 }
 
-func (c *cli) prepareDemoClient(ctx context.Context, d desk, kept string) (secret string, err error) {
+// demoRows are what the database has under the demo's names; nil is nothing.
+type demoRows struct {
+	client *clients.Client
+	user   *users.User
+}
+
+func readDemoRows(ctx context.Context, d desk) (demoRows, error) {
+	var there demoRows
 	client, err := d.Client(ctx, demoClient)
-	if err == nil {
-		for _, s := range client.LiveSecrets(c.now()) {
-			if kept != "" && s.MatchesGenerated(kept) {
-				return kept, nil
-			}
-		}
-	} else if !errors.Is(err, clients.ErrNotFound) {
-		return "", err
+	switch {
+	case err == nil:
+		there.client = client
+	case !errors.Is(err, clients.ErrNotFound):
+		return demoRows{}, err
 	}
-	plain, made, err := clients.GenerateSecret(c.rand, c.now())
+	for _, login := range []string{demoUser, demoEmail} { // the address may be another's
+		user, err := d.UserByLogin(ctx, login)
+		switch {
+		case err == nil:
+			there.user = &user
+			return there, nil
+		case !errors.Is(err, users.ErrNotFound):
+			return demoRows{}, err
+		}
+	}
+	return there, nil
+}
+
+func (r demoRows) what() string {
+	switch {
+	case r.user == nil:
+		return "a client " + demoClient
+	case r.client == nil:
+		return "a user " + r.user.Name
+	}
+	return "a client " + demoClient + " and a user " + r.user.Name
+}
+
+// fit refuses rows that were not made from these credentials.
+func (r demoRows) fit(ctx context.Context, kept demo, passwords *users.Passwords, now time.Time, path string) error {
+	if r.client != nil && !slices.ContainsFunc(r.client.LiveSecrets(now), func(s clients.Secret) bool { return s.MatchesGenerated(kept.ClientSecret) }) {
+		return notOurs("client "+demoClient+" has another secret than "+path, path)
+	}
+	if r.user == nil {
+		return nil
+	}
+	ok, _, err := passwords.Verify(ctx, r.user.PasswordHash, kept.Password)
+	if err == nil && !ok {
+		return notOurs("user "+r.user.Name+" has another password than "+path, path)
+	}
+	return err
+}
+
+func (c *cli) completeDemo(ctx context.Context, d desk, passwords *users.Passwords, kept demo, there demoRows) error {
+	if there.client == nil {
+		if err := c.createDemoClient(ctx, d, kept.ClientSecret); err != nil {
+			return err
+		}
+	}
+	if there.user == nil {
+		return c.createDemoUser(ctx, d, passwords, kept.Password)
+	}
+	return nil
+}
+
+func notOurs(what, path string) error {
+	return withHint(fmt.Errorf("--dev did not make what is here: %s", what),
+		"leave out --dev, or name another --database; if all this is only a demo: grantor client delete %s, grantor user delete %s, and remove %s", demoClient, demoUser, path)
+}
+
+// makeDemo draws credentials and keeps them, or reads those of whoever was first.
+func (c *cli) makeDemo(path string) ([]byte, error) {
+	secret, _, err := clients.GenerateSecret(c.rand, c.now())
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if client != nil {
-		all, err := client.PlanRotation(made, 0, c.now())
-		if err != nil {
-			return "", err
-		}
-		return plain, d.ReplaceSecrets(ctx, client.ID, client.Version, all)
+	password, err := newPassword(c.rand)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.MarshalIndent(demo{ClientID: demoClient, ClientSecret: secret, User: demoUser, Password: password}, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	err = createPrivate(path, append(text, '\n'))
+	if errors.Is(err, fs.ErrExist) {
+		return readPrivate(path)
+	}
+	return text, err
+}
+
+var (
+	generatedForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+	passwordForm  = regexp.MustCompile(`^[a-z2-7]{24}$`)
+)
+
+// parseDemo reads what makeDemo wrote and nothing else: it ends up in lines to paste.
+func parseDemo(text []byte) (demo, error) {
+	var kept demo
+	if err := json.Unmarshal(text, &kept); err != nil {
+		return demo{}, errors.New("it holds no demo credentials")
+	}
+	if kept.ClientID != demoClient || kept.User != demoUser || !generatedForm.MatchString(kept.ClientSecret) || !passwordForm.MatchString(kept.Password) {
+		return demo{}, errors.New("it holds other credentials than those of a demo")
+	}
+	return kept, nil
+}
+
+func (c *cli) createDemoClient(ctx context.Context, d desk, plain string) error {
+	raw, err := base64.RawURLEncoding.DecodeString(plain)
+	if err != nil {
+		return err
+	}
+	// The bits of the secret were drawn when the file was made.
+	again, secret, err := clients.GenerateSecret(io.MultiReader(bytes.NewReader(raw), c.rand), c.now())
+	if err != nil {
+		return err
+	}
+	if again != plain {
+		return errors.New("the kept secret is not a generated one")
 	}
 	fresh := clients.Client{
 		ID: demoClient, Name: "Demo",
 		Grants:     []string{clients.GrantPassword, clients.GrantRefreshToken, clients.GrantClientCredentials},
 		Scope:      []string{"openid", "profile", "email"},
 		FirstParty: true, ResourceServer: true,
-		Secrets: []clients.Secret{made},
+		Secrets: []clients.Secret{secret},
 	}
 	fresh.SetDefaults()
 	if err := fresh.Check(); err != nil {
-		return "", err
+		return err
 	}
-	return plain, d.CreateClient(ctx, fresh)
+	return d.CreateClient(ctx, fresh)
 }
 
-func (c *cli) prepareDemoUser(ctx context.Context, d desk, passwords *users.Passwords, kept string) (password string, err error) {
-	user, err := d.UserByLogin(ctx, demoUser)
-	known := err == nil
-	if !known && !errors.Is(err, users.ErrNotFound) {
-		return "", err
-	}
-	if known && kept != "" {
-		ok, _, err := passwords.Verify(ctx, user.PasswordHash, kept)
-		if err != nil || ok {
-			return kept, err
-		}
-	}
-	password, err = newPassword(c.rand)
-	if err != nil {
-		return "", err
-	}
+func (c *cli) createDemoUser(ctx context.Context, d desk, passwords *users.Passwords, password string) error {
 	hash, err := passwords.Hash(ctx, password)
 	if err != nil {
-		return "", err
-	}
-	if known {
-		// The sessions stay: whoever lost the file did not lose the database.
-		const keepSessions = true
-		_, err = d.SetPassword(ctx, user.ID, hash, keepSessions)
-		return password, err
+		return err
 	}
 	id, err := users.NewID(c.rand)
 	if err != nil {
-		return "", err
+		return err
 	}
-	return password, d.CreateUser(ctx, users.User{
-		ID: id, Name: demoUser, Email: "alice@example.com", PasswordHash: hash,
-	})
+	return d.CreateUser(ctx, users.User{ID: id, Name: demoUser, Email: demoEmail, PasswordHash: hash})
 }
 
 // tour is the first minute: the whole circle, for pasting into sh, bash or zsh. No

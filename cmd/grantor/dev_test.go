@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/grantorhq/grantor/config"
 	"github.com/grantorhq/grantor/storage/storagetest"
 )
 
@@ -88,35 +91,115 @@ func TestTheNextStartPrintsTheSame(t *testing.T) {
 	require.NotEmpty(t, answers)
 	require.Zero(t, p.stop(t))
 
-	// The file is lost, the rows are there: new credentials, which work, and no session ends.
-	require.NoError(t, os.Remove(filepath.Join(dir, "grantor.db.dev.json")))
-	p, third := serve()
-	require.NotEqual(t, first, third)
-	require.Contains(t, command(t, env, "session", "list"), "alice")
-	requireCircle(t, paste(t, "sh", printedTour(t, p)))
-	require.Zero(t, p.stop(t))
-
-	// The file is there, the rows are lost.
+	// The file is there, the rows are lost: they are made again, from the file.
 	for _, file := range []string{"grantor.db", "grantor.db-wal", "grantor.db-shm"} {
 		_ = os.Remove(filepath.Join(dir, file))
 	}
+	p, third := serve()
+	require.Equal(t, first, third)
+	requireCircle(t, paste(t, "sh", printedTour(t, p)))
+	require.Zero(t, p.stop(t))
+	command(t, env, "user", "delete", "alice")
+	p, third = serve()
+	require.Equal(t, first, third, "half of them too")
+	requireCircle(t, paste(t, "sh", printedTour(t, p)))
+	require.Zero(t, p.stop(t))
+
+	// The demo is deleted: the next one is another.
+	command(t, env, "user", "delete", "alice")
+	command(t, env, "client", "delete", "demo")
+	require.NoError(t, os.Remove(filepath.Join(dir, "grantor.db.dev.json")))
 	p, fourth := serve()
-	require.NotEqual(t, third, fourth)
+	require.NotEqual(t, first, fourth)
 	requireCircle(t, paste(t, "sh", printedTour(t, p)))
 	require.Zero(t, p.stop(t))
 	require.NotContains(t, p.log.String(), between(fourth, "client=demo:", " "), "no secret in the log")
 	require.NotContains(t, p.log.String(), between(fourth, "password=", "\n"), "no password in the log")
 }
 
+// An alice or a demo that --dev did not make belongs to somebody: no start may give
+// them another password or secret, nor add the other of the two.
+func TestDevLeavesAloneWhatItDidNotMake(t *testing.T) {
+	kept := `{"client_id": "demo", "client_secret": "` + strings.Repeat("s", 42) + `A", "user": "alice", "password": "` + strings.Repeat("p", 24) + `"}`
+	createClient := []string{"client", "create", "--id", "demo", "--grant", "client_credentials"}
+	for name, c := range map[string]struct {
+		file  string // that another database left in this folder
+		makes []string
+		says  string
+	}{
+		"a user":                       {"", []string{"user", "create", "Alice"}, "the database has a user Alice"},
+		"a client":                     {"", createClient, "the database has a client demo"},
+		"a user, and somebody's file":  {kept, []string{"user", "create", "alice"}, "user alice has another password"},
+		"a client, and somebody's":     {kept, createClient, "client demo has another secret"},
+		"the address of alice":         {kept, []string{"user", "create", "bob", "--email", "Alice@example.com"}, "user bob has another password"},
+		"the address, and no file":     {"", []string{"user", "create", "bob", "--email", "Alice@example.com"}, "the database has a user bob"},
+		"a file of nothing":            {"{}", []string{"user", "create", "alice"}, "other credentials"},
+		"a file that is no JSON":       {"alice", []string{"user", "create", "alice"}, "no demo credentials"},
+		"a file with more than a name": {strings.ReplaceAll(kept, strings.Repeat("p", 24), "$(reboot)"), []string{"user", "create", "alice"}, "other credentials"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			env := environ("sqlite:" + filepath.Join(dir, "grantor.db"))
+			command(t, env, c.makes...)
+			before := command(t, env, "user", "list", "--json") + command(t, env, "client", "list", "--json")
+			if c.file != "" {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, "grantor.db.dev.json"), []byte(c.file), 0o600))
+			}
+			code, log := refusedDev(t, env)
+			require.Equal(t, exitFailed, code)
+			require.Contains(t, log, c.says)
+			require.Contains(t, log, "hint: ")
+			require.NotContains(t, log, "sss", "no secret in an error")
+			require.NotContains(t, log, "ppp")
+			require.Equal(t, before, command(t, env, "user", "list", "--json")+command(t, env, "client", "list", "--json"))
+			if c.file == "" {
+				require.NoFileExists(t, filepath.Join(dir, "grantor.db.dev.json"))
+			}
+		})
+	}
+}
+
+func TestDevStartedManyTimesAtOnce(t *testing.T) {
+	c := testCLI()
+	cfg := config.Default()
+	cfg.Database = config.Database("sqlite:" + filepath.Join(t.TempDir(), "grantor.db"))
+	cfg.DatabaseTimeout, cfg.PasswordMemory, cfg.PasswordTime = 10*time.Second, 64, 1
+	passwords, err := c.passwords(cfg)
+	require.NoError(t, err)
+	store, err := c.open(t.Context(), cfg, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	require.NoError(t, ready(t.Context(), store))
+
+	made, failed := make([]demo, 8), make([]error, 8)
+	var wait sync.WaitGroup
+	for i := range made {
+		wait.Go(func() {
+			made[i], failed[i] = c.prepareDemo(t.Context(), desk{Store: store, config: cfg}, passwords)
+		})
+	}
+	wait.Wait()
+	for i := range made {
+		require.NoError(t, failed[i])
+		require.Equal(t, made[0], made[i])
+	}
+}
+
 func TestADemoFileThatOthersReadIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	env := environ("sqlite:" + filepath.Join(dir, "grantor.db"))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "grantor.db.dev.json"), []byte("{}"), 0o644))
-	var log strings.Builder
-	code := run(t.Context(), []string{"serve", "--dev", "--address", "127.0.0.1:0"}, process{environ: env, stdout: &log, stderr: &log, now: testCLI().now, rand: testCLI().rand})
+	code, log := refusedDev(t, env)
 	require.Equal(t, exitFailed, code)
-	require.Contains(t, log.String(), "can be read by others")
-	require.Contains(t, log.String(), "hint: chmod 600 ")
+	require.Contains(t, log, "can be read by others")
+	require.Contains(t, log, "hint: chmod 600 ")
+}
+
+func refusedDev(t *testing.T, env []string) (code int, log string) {
+	t.Helper()
+	var text strings.Builder
+	code = run(t.Context(), []string{"serve", "--dev", "--address", "127.0.0.1:0"}, process{environ: env, stdout: &text, stderr: &text, now: testCLI().now, rand: testCLI().rand})
+	return code, text.String()
 }
 
 func needCurl(t *testing.T) {

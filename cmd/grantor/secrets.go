@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -95,19 +94,6 @@ func createPrivate(path string, content []byte) error {
 	}
 	defer os.Remove(temporary)
 	return os.Link(temporary, path)
-}
-
-// replacePrivate makes a file or takes the place of an older one, whole or not at all.
-func replacePrivate(path string, content []byte) error {
-	if old, err := readPrivate(path); err == nil && bytes.Equal(old, content) {
-		return nil
-	}
-	temporary, err := writeTemporary(path, content)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary)
-	return os.Rename(temporary, path)
 }
 
 func writeTemporary(path string, content []byte) (name string, err error) {

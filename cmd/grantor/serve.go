@@ -43,6 +43,10 @@ and it exits 0 within the setting drain_timeout. A second one stops it at once.`
 }
 
 func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (err error) {
+	picture, err := readLogo(cfg)
+	if err != nil {
+		return err
+	}
 	log := newLog(c.stderr, cfg)
 	for _, warning := range cfg.Warnings() {
 		log.Warn(warning)
@@ -72,6 +76,7 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (
 	handler, err := server.New(ctx, server.Deps{
 		Config: cfg, Store: store, Secrets: secrets, Passwords: passwords,
 		Now: c.now, Rand: c.rand, Log: log, Version: version(),
+		Logo: picture.content, LogoType: picture.mediaType,
 	})
 	if err != nil {
 		return err
