@@ -171,10 +171,6 @@ func (s *Store) EndOthers(ctx context.Context, userID string, keep grants.ID) (e
 	return ended, err
 }
 
-func others(userID string, keep grants.ID, why grants.Reason, at time.Time) ending {
-	return ending{userID: userID, reason: why, at: at, browsers: "id <> ?", sessions: "(sid IS NULL OR sid <> ?)", args: []any{idValue(keep)}}
-}
-
 // EndUserSession ends one session for its own user. It answers false, and changes
 // nothing, when it is not that user's. Ending it twice is fine.
 func (s *Store) EndUserSession(ctx context.Context, userID string, id grants.ID) (own bool, err error) {

@@ -102,12 +102,10 @@ func (row clientRow) client(secrets []secretRow) (clients.Client, error) {
 		CreatedAt: fromMicros(row.CreatedAt), UpdatedAt: fromMicros(row.UpdatedAt), DisabledAt: fromOptional(row.DisabledAt), Version: row.Version,
 	}
 	for _, s := range secrets {
-		if s.ClientID == row.ID {
-			c.Secrets = append(c.Secrets, clients.Secret{
-				ID: s.ID, Hash: s.Hash, CreatedAt: fromMicros(s.CreatedAt),
-				LastUsedAt: fromOptional(s.LastUsedAt), ExpiresAt: fromOptional(s.ExpiresAt),
-			})
-		}
+		c.Secrets = append(c.Secrets, clients.Secret{
+			ID: s.ID, Hash: s.Hash, CreatedAt: fromMicros(s.CreatedAt),
+			LastUsedAt: fromOptional(s.LastUsedAt), ExpiresAt: fromOptional(s.ExpiresAt),
+		})
 	}
 	return c, nil
 }
@@ -124,7 +122,8 @@ func toSecretRows(id string, secrets []clients.Secret) []secretRow {
 }
 
 // CreateClient registers a client that passed Check, with its secrets. It answers
-// clients.ErrExists when the id is taken.
+// clients.ErrExists when the id is taken, by a client or by a user: the client's own
+// tokens have it as their subject (RFC 9068 section 5).
 func (s *Store) CreateClient(ctx context.Context, c clients.Client) error {
 	defer s.clients.forget()
 	c.CreatedAt = s.now()
@@ -133,7 +132,11 @@ func (s *Store) CreateClient(ctx context.Context, c clients.Client) error {
 	if err != nil {
 		return err
 	}
+	users := int64(0)
 	err = s.transaction(ctx, "create client", func(tx *gorm.DB) error {
+		if err := tx.Raw(`SELECT count(*) FROM users WHERE id = ?`, c.ID).Scan(&users).Error; err != nil || users > 0 {
+			return err
+		}
 		if err := tx.Create(&row).Error; err != nil {
 			return err
 		}
@@ -143,6 +146,9 @@ func (s *Store) CreateClient(ctx context.Context, c clients.Client) error {
 		// A login in the moment of DeleteClient may have left a session.
 		return tx.Exec(endClientSessions, micros(c.CreatedAt), string(grants.ReasonClientDeleted), c.ID).Error
 	})
+	if err == nil && users > 0 {
+		return fmt.Errorf("%w: a user has the id %s", clients.ErrExists, c.ID)
+	}
 	if errors.Is(err, errDuplicate) {
 		return fmt.Errorf("%w: %s", clients.ErrExists, c.ID)
 	}
@@ -197,9 +203,13 @@ func (s *Store) Clients(ctx context.Context) ([]clients.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	of := make(map[string][]secretRow, len(rows))
+	for _, secret := range secrets {
+		of[secret.ClientID] = append(of[secret.ClientID], secret)
+	}
 	list := make([]clients.Client, 0, len(rows))
 	for _, row := range rows {
-		c, err := row.client(secrets)
+		c, err := row.client(of[row.ID])
 		if err != nil {
 			return nil, err
 		}
@@ -295,8 +305,15 @@ func (s *Store) DeleteClient(ctx context.Context, id string) (sessions int64, er
 			return result.Error
 		}
 		ended := tx.Exec(endClientSessions, micros(s.now()), string(grants.ReasonClientDeleted), id)
-		sessions = ended.RowsAffected
-		return ended.Error
+		if sessions = ended.RowsAffected; ended.Error != nil {
+			return ended.Error
+		}
+		for _, table := range []string{"consents", "logout_notices"} {
+			if err := tx.Exec("DELETE FROM "+table+" WHERE client_id = ?", id).Error; err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err == nil && deleted == 0 {
 		return 0, fmt.Errorf("%w: %s", clients.ErrNotFound, id)

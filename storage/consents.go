@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"gorm.io/gorm"
@@ -18,14 +19,15 @@ type Consent struct {
 	GrantedAt time.Time
 }
 
-// Only for a client and a user that are there: what comes later with the same id must not inherit it.
+// Only for a client and a user that are there, and stay there meanwhile: what comes later
+// with the same id must not inherit it.
 const rememberConsent = `INSERT INTO consents (user_id, client_id, scope, audience, granted_at)
- SELECT u.id, c.id, $3, $4, $5 FROM users u, clients c WHERE u.id = $1 AND c.id = $2
+ SELECT u.id, c.id, $3, $4, $5 FROM users u, clients c WHERE u.id = $1 AND c.id = $2%s
  ON CONFLICT (user_id, client_id) DO UPDATE SET scope = excluded.scope, audience = excluded.audience, granted_at = excluded.granted_at`
 
 // RememberConsent keeps a consent in place of the one before.
 func (s *Store) RememberConsent(ctx context.Context, userID string, c Consent) error {
-	_, err := s.exec(ctx, "remember consent", rememberConsent, userID, c.ClientID, grants.JoinScope(c.Scope), grants.JoinScope(c.Audience), micros(c.GrantedAt))
+	_, err := s.exec(ctx, "remember consent", fmt.Sprintf(rememberConsent, s.share("u, c")), userID, c.ClientID, grants.JoinScope(c.Scope), grants.JoinScope(c.Audience), micros(c.GrantedAt))
 	return err
 }
 

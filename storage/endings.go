@@ -22,7 +22,15 @@ type ending struct {
 	args     []any  // of either condition
 }
 
-const everything = "1 = 1"
+// all is everything that a user has.
+func all(userID string, why grants.Reason, at time.Time) ending {
+	return ending{userID: userID, reason: why, at: at, browsers: "1 = 1", sessions: "1 = 1"}
+}
+
+// others is everything but one sign-in and what began there.
+func others(userID string, keep grants.ID, why grants.Reason, at time.Time) ending {
+	return ending{userID: userID, reason: why, at: at, browsers: "id <> ?", sessions: "(sid IS NULL OR sid <> ?)", args: []any{idValue(keep)}}
+}
 
 // notOffline spares what a user allowed to go on without them (OpenID Connect Core
 // section 11), but not a code: nobody has its tokens yet.

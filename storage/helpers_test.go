@@ -77,6 +77,20 @@ func begin(t *testing.T, e *storagetest.Env, n int) []grants.ID {
 	return ids
 }
 
+// signIn signs a user of createUser in at a browser of their own.
+func signIn(t *testing.T, e *storagetest.Env, user string) storage.Browser {
+	t.Helper()
+	now := e.Clock.Now()
+	b := storage.Browser{
+		ID: newID(t), Generation: 1, UserID: "id-" + user, AuthTime: now, CreatedAt: now, ExpiresAt: now.Add(7 * 24 * time.Hour),
+		AMR: []string{"pwd"}, UserAgent: "Firefox", Address: "192.0.2.7",
+	}
+	begun, err := e.Store.BeginBrowser(deadline(t), b, time.Time{})
+	require.NoError(t, err)
+	require.True(t, begun)
+	return b
+}
+
 // rotate shows a token of that generation as its own client would, now.
 func rotate(ctx context.Context, e *storagetest.Env, s *storage.Store, id grants.ID, generation int64) (grants.Grant, grants.Verdict, error) {
 	return s.Rotate(ctx, id, grants.Showing{ClientID: "app", Generation: generation}, limits.At(e.Clock.Now()), "192.0.2.1")

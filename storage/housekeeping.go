@@ -16,6 +16,8 @@ const batch = 500
 // its time is dead whether or not its row is still there.
 const (
 	deleteGrants = `DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 ORDER BY expires_at LIMIT 500)`
+	deleteSignIn = `DELETE FROM browsers WHERE id IN (SELECT id FROM browsers WHERE expires_at <= $1 ORDER BY expires_at LIMIT 500)`
+	deleteNotice = `DELETE FROM logout_notices WHERE id IN (SELECT id FROM logout_notices WHERE created_at <= $1 ORDER BY created_at LIMIT 500)`
 	deleteTries  = `DELETE FROM throttles WHERE account IN (SELECT account FROM throttles WHERE tried_at <= $1 ORDER BY tried_at LIMIT 500)`
 	deleteDenied = `DELETE FROM denied_tokens WHERE jti IN (SELECT jti FROM denied_tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT 500)`
 )
@@ -27,12 +29,12 @@ const takeLease = `INSERT INTO leases (name, holder, expires_at) VALUES ('housek
 
 // Cleaned counts what one round of housekeeping deleted.
 type Cleaned struct {
-	Sessions, DeniedTokens, SigningKeys int64
-	Elsewhere                           bool // another replica holds the lease
+	Sessions, SignIns, DeniedTokens, SigningKeys int64
+	Elsewhere                                    bool // another replica holds the lease
 }
 
-// Clean deletes expired sessions, deny-list entries and gone signing keys, in small
-// batches, if this holder has the lease or can take it. The lease lasts for lease.
+// Clean deletes expired sessions, sign-ins, deny-list entries and gone signing keys, in
+// small batches, and forgets what comes too late to be told, if this holder has the lease or can take it. The lease lasts for lease.
 func (s *Store) Clean(ctx context.Context, holder string, lease time.Duration) (Cleaned, error) {
 	var done Cleaned
 	now := s.now()
@@ -41,6 +43,12 @@ func (s *Store) Clean(ctx context.Context, holder string, lease time.Duration) (
 		return Cleaned{Elsewhere: err == nil}, err
 	}
 	if done.Sessions, err = s.deleteBatches(ctx, "delete expired sessions", deleteGrants, now); err != nil {
+		return done, err
+	}
+	if done.SignIns, err = s.deleteBatches(ctx, "delete expired sign-ins", deleteSignIn, now); err != nil {
+		return done, err
+	}
+	if _, err = s.deleteBatches(ctx, "forget logout notices", deleteNotice, now.Add(-NoticeLifetime)); err != nil {
 		return done, err
 	}
 	// A token may be accepted a little past its end; its entry stays a little longer.

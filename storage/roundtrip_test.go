@@ -239,6 +239,7 @@ func TestStored_layouts_are_pinned(t *testing.T) {
 		g := login(e.Clock.Now(), full)
 		g.Details = grants.Details{
 			Version: 99, AuthTime: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), AMR: []string{"pwd", "otp"}, UserAgent: "curl/8 <\"&'> ä\x00\xff",
+			Nonce: "n-0S6_WzA2Mj", ACR: "urn:mace:incommon:iap:silver", UserinfoClaims: []string{"picture", "email"}, IDTokenClaims: []string{"auth_time", "https://app.test/claim"},
 		}
 		filled(t, g.Details)
 		for id, g := range map[grants.ID]grants.Grant{full: g, zero: login(e.Clock.Now(), zero)} {

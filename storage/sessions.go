@@ -2,10 +2,12 @@ package storage
 
 import (
 	"context"
-	"errors"
+	"database/sql"
 	"fmt"
 	"strings"
 	"time"
+
+	"gorm.io/gorm"
 
 	"github.com/grantorhq/grantor/grants"
 )
@@ -14,7 +16,7 @@ import (
 type SessionFilter struct {
 	UserID   string
 	ClientID string
-	Ended    bool // also those that ended
+	Ended    bool // also those that ended, and those of a disabled client
 	Limit    int  // 0 = 1000
 }
 
@@ -31,12 +33,11 @@ const selectSessions = `SELECT ` + returning + `,
  EXISTS (SELECT 1 FROM clients c WHERE c.id = grants.client_id AND c.disabled_at IS NULL)
  FROM grants`
 
-const endUserSessions = `UPDATE grants SET revoked_at = ?, revoked_reason = ? WHERE user_id = ? AND revoked_at IS NULL`
-
 // Sessions lists them, newest first.
 func (s *Store) Sessions(ctx context.Context, f SessionFilter) ([]Session, error) {
 	now := s.now()
-	var where []string
+	// A code that nobody redeemed is no session.
+	where := []string{"generation > 0"}
 	var args []any
 	restrict := func(column string, value any) {
 		args = append(args, value)
@@ -49,12 +50,11 @@ func (s *Store) Sessions(ctx context.Context, f SessionFilter) ([]Session, error
 		restrict("client_id =", f.ClientID)
 	}
 	if !f.Ended {
-		restrict("revoked_at IS NULL AND expires_at >", micros(now))
+		restrict(`state = 'live' AND revoked_at IS NULL
+ AND EXISTS (SELECT 1 FROM users u WHERE u.id = grants.user_id AND u.disabled_at IS NULL)
+ AND EXISTS (SELECT 1 FROM clients c WHERE c.id = grants.client_id AND c.disabled_at IS NULL) AND expires_at >`, micros(now))
 	}
-	query := selectSessions
-	if len(where) > 0 {
-		query += " WHERE " + strings.Join(where, " AND ")
-	}
+	query := selectSessions + " WHERE " + strings.Join(where, " AND ")
 	if f.Limit == 0 {
 		f.Limit = 1000
 	}
@@ -74,30 +74,17 @@ func (s *Store) Session(ctx context.Context, id grants.ID) (Session, error) {
 	return list[0], nil
 }
 
-func (s *Store) sessions(ctx context.Context, now time.Time, query string, args ...any) (list []Session, err error) {
-	err = s.unit(ctx, "read sessions", func(ctx context.Context) (err error) {
-		list = nil
-		rows, err := s.read.ConnPool.QueryContext(ctx, query, args...)
-		if err != nil {
-			return err
+func (s *Store) sessions(ctx context.Context, now time.Time, query string, args ...any) ([]Session, error) {
+	return many(ctx, s, s.read, "read sessions", query, args, func(rows *sql.Rows) (session Session, err error) {
+		var row grantRow
+		var user, client bool
+		if err := rows.Scan(append(row.dest(), &session.UserName, &user, &client)...); err != nil {
+			return session, err
 		}
-		defer func() { err = errors.Join(err, rows.Close()) }()
-		for rows.Next() {
-			var row grantRow
-			var session Session
-			var user, client bool
-			if err := rows.Scan(append(row.dest(), &session.UserName, &user, &client)...); err != nil {
-				return err
-			}
-			if session.Grant, err = row.grant(); err != nil {
-				return err
-			}
-			session.Dead = dead(session.Grant, user, client, now)
-			list = append(list, session)
-		}
-		return rows.Err()
+		session.Grant, err = row.grant()
+		session.Dead = dead(session.Grant, user, client, now)
+		return session, err
 	})
-	return list, err
 }
 
 func dead(g grants.Grant, user, client bool, now time.Time) string {
@@ -127,12 +114,12 @@ func (s *Store) RevokeSession(ctx context.Context, id grants.ID, why grants.Reas
 	return err
 }
 
-// RevokeUserSessions ends all of a user's, and counts them.
+// RevokeUserSessions ends all of a user's and signs them out everywhere. It counts the
+// sessions.
 func (s *Store) RevokeUserSessions(ctx context.Context, userID string, why grants.Reason) (ended int64, err error) {
-	err = s.unit(ctx, "revoke sessions", func(ctx context.Context) error {
-		result := s.write.WithContext(ctx).Exec(endUserSessions, micros(s.now()), string(why), userID)
-		ended = result.RowsAffected
-		return result.Error
+	err = s.transaction(ctx, "revoke sessions", func(tx *gorm.DB) error {
+		ended, _, err = s.end(tx, all(userID, why, s.now()))
+		return err
 	})
 	return ended, err
 }

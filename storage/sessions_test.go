@@ -31,7 +31,7 @@ func TestGrants_round_trip(t *testing.T) {
 		want := grants.Grant{
 			ID: newID(t), ClientID: "app", UserID: "id-alice", Scope: []string{"read", "write"}, Audience: []string{"https://api.test", "b"}, State: grants.Live,
 			Generation: 1, CreatedAt: now, RotatedAt: now, ExpiresAt: now.Add(life), Thumbprint: "jkt", CreatedFrom: "2001:db8::1", RotatedFrom: "2001:db8::1",
-			Details: grants.Details{AuthTime: now, AMR: []string{"pwd"}, UserAgent: "curl/8"},
+			BrowserID: signIn(t, e, "alice").ID, Details: grants.Details{AuthTime: now, AMR: []string{"pwd"}, UserAgent: "curl/8", UserinfoClaims: []string{"picture"}},
 		}
 		filled(t, want, "RevokedAt", "Reason", "RedirectURI", "CodeChallenge")
 		begun, err := e.Store.Begin(ctx, want, time.Time{})
@@ -49,9 +49,11 @@ func TestGrants_round_trip(t *testing.T) {
 		require.Equal(t, want.Audience, access.Grant.Audience)
 		require.Equal(t, want.UserID, access.Grant.UserID)
 		require.Equal(t, want.ClientID, access.Grant.ClientID)
+		require.Equal(t, want.BrowserID, access.Grant.BrowserID)
+		require.Equal(t, want.Details, access.Grant.Details)
 
 		_, err = e.Store.Begin(ctx, want, time.Time{})
-		require.ErrorIs(t, err, storage.ErrUnavailable, "an id that is taken is nobody's fault")
+		require.ErrorIs(t, err, storage.ErrGrantExists)
 		for _, missing := range []grants.Grant{{ID: newID(t), ClientID: "app", UserID: "nobody"}, {ID: newID(t), ClientID: "none", UserID: "id-alice"}} {
 			begun, err = e.Store.Begin(ctx, missing, time.Time{})
 			require.NoError(t, err)
@@ -290,7 +292,7 @@ func TestDump_holds_no_token(t *testing.T) {
 		require.Contains(t, everything, "id-alice", "the dump is one")
 		require.Contains(t, everything, hex.EncodeToString(list[0][:]), "the dump is one")
 		for _, id := range list {
-			for _, kind := range []grants.Kind{grants.Code, grants.Refresh} {
+			for _, kind := range []grants.Kind{grants.Code, grants.Refresh, grants.Browser} {
 				for generation := range int64(8) {
 					token := codec.Mint(kind, id, generation)
 					raw, err := base64.RawURLEncoding.DecodeString(token[4:])
@@ -310,7 +312,7 @@ func dump(t *testing.T, e *storagetest.Env) string {
 	t.Helper()
 	db := database(t, e)
 	var out bytes.Buffer
-	for _, table := range []string{"clients", "client_secrets", "users", "grants", "denied_tokens", "signing_keys", "leases", "revisions"} {
+	for _, table := range []string{"clients", "client_secrets", "users", "grants", "denied_tokens", "signing_keys", "leases", "revisions", "browsers", "consents", "logout_notices", "throttles"} {
 		rows, err := db.QueryContext(deadline(t), "SELECT * FROM "+table)
 		require.NoError(t, err)
 		columns, err := rows.Columns()

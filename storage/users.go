@@ -141,34 +141,73 @@ func (s *Store) UpdateUser(ctx context.Context, u users.User) error {
 	if err != nil {
 		return err
 	}
-	changed, err := s.exec(ctx, "update user", updateUser, u.ID, micros(u.UpdatedAt), row.Email, row.EmailKey, row.Profile, row.UpdatedAt)
+	count, err := s.exec(ctx, "update user", updateUser, u.ID, micros(u.UpdatedAt), row.Email, row.EmailKey, row.Profile, row.UpdatedAt)
 	if errors.Is(err, errDuplicate) {
 		return fmt.Errorf("%w: %s", users.ErrExists, u.Email)
 	}
-	if err != nil || changed == 1 {
+	if err != nil || count == 1 {
 		return err
 	}
-	var known int
-	found, err := s.one(ctx, s.read, "read user", `SELECT 1 FROM users WHERE id = $1`, []any{u.ID}, &known)
-	if err != nil {
-		return err
-	}
-	if !found {
-		return fmt.Errorf("%w: %s", users.ErrNotFound, u.ID)
-	}
-	return fmt.Errorf("%w: %s", users.ErrConflict, u.ID)
+	return s.conflict(ctx, u.ID)
 }
 
-// SetPassword replaces the hash and, unless they may stay, ends the user's sessions
-// in the same transaction. It answers users.ErrNotFound.
+// laterUpdatedAt is the updated_at of a change: later than the one before, even if it was made
+// in the same instant or the clock was set back. Whoever compares it sees every change.
+const laterUpdatedAt = `CASE WHEN updated_at >= ? THEN updated_at + 1 ELSE ? END`
+
+// SetPassword replaces the hash and, unless they may stay, ends the user's sign-ins and
+// sessions in the same transaction. It answers users.ErrNotFound.
 func (s *Store) SetPassword(ctx context.Context, userID, hash string, keepSessions bool) (ended int64, err error) {
 	reason := grants.ReasonPasswordChanged
 	if keepSessions {
 		reason = ""
 	}
 	return s.changeUser(ctx, "set password", userID, reason, func(tx *gorm.DB) *gorm.DB {
-		return tx.Model(&userRow{}).Where("id = ?", userID).Updates(map[string]any{"password_hash": hash, "updated_at": micros(s.now())})
+		now := micros(s.now())
+		return tx.Exec(`UPDATE users SET password_hash = ?, updated_at = `+laterUpdatedAt+` WHERE id = ?`, hash, now, now, userID)
 	})
+}
+
+// ChangePassword replaces the hash of an account as it was when its owner's password was
+// checked: its UpdatedAt was checked. All sign-ins and sessions end with it but the sign-in
+// to keep, which is where the owner is, and what began there. It answers the account's new
+// UpdatedAt, users.ErrConflict when somebody else was faster, and users.ErrNotFound.
+func (s *Store) ChangePassword(ctx context.Context, userID, hash string, checked time.Time, keep grants.ID) (updatedAt time.Time, err error) {
+	now := s.now()
+	updatedAt = now.Truncate(time.Microsecond)
+	if !updatedAt.After(checked) {
+		updatedAt = checked.Add(time.Microsecond)
+	}
+	found := false
+	err = s.transaction(ctx, "change password", func(tx *gorm.DB) error {
+		result := tx.Exec(`UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ? AND updated_at = ? AND disabled_at IS NULL`,
+			hash, micros(updatedAt), userID, micros(checked))
+		if found = result.RowsAffected == 1; result.Error != nil || !found {
+			return result.Error
+		}
+		_, _, err := s.end(tx, others(userID, keep, grants.ReasonPasswordChanged, now))
+		return err
+	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	if !found {
+		return time.Time{}, s.conflict(ctx, userID)
+	}
+	return updatedAt, nil
+}
+
+// conflict is why a change of an account as it was read did not happen.
+func (s *Store) conflict(ctx context.Context, userID string) error {
+	var known int
+	found, err := s.one(ctx, s.read, "read user", `SELECT 1 FROM users WHERE id = $1`, []any{userID}, &known)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("%w: %s", users.ErrNotFound, userID)
+	}
+	return fmt.Errorf("%w: %s", users.ErrConflict, userID)
 }
 
 // upgradePassword replaces an outdated hash by a better one of the same password.
@@ -183,7 +222,7 @@ func (s *Store) upgradePassword(ctx context.Context, userID, from, to string) er
 func (s *Store) DisableUser(ctx context.Context, userID string) error {
 	_, err := s.changeUser(ctx, "disable user", userID, grants.ReasonUserDisabled, func(tx *gorm.DB) *gorm.DB {
 		now := micros(s.now())
-		return tx.Exec(`UPDATE users SET disabled_at = COALESCE(disabled_at, ?), updated_at = ? WHERE id = ?`, now, now, userID)
+		return tx.Exec(`UPDATE users SET disabled_at = COALESCE(disabled_at, ?), updated_at = `+laterUpdatedAt+` WHERE id = ?`, now, now, now, userID)
 	})
 	return err
 }
@@ -191,33 +230,42 @@ func (s *Store) DisableUser(ctx context.Context, userID string) error {
 // EnableUser lets an account sign in again; ended sessions stay ended. It answers
 // users.ErrNotFound.
 func (s *Store) EnableUser(ctx context.Context, userID string) error {
-	// A login in the moment of DisableUser may have left a session that was dead only because of it.
+	// A program of before may have left a session that was dead only because of it.
 	_, err := s.changeUser(ctx, "enable user", userID, grants.ReasonUserDisabled, func(tx *gorm.DB) *gorm.DB {
-		return tx.Exec(`UPDATE users SET disabled_at = NULL, updated_at = ? WHERE id = ?`, micros(s.now()), userID)
+		now := micros(s.now())
+		return tx.Exec(`UPDATE users SET disabled_at = NULL, updated_at = `+laterUpdatedAt+` WHERE id = ?`, now, now, userID)
 	})
 	return err
 }
 
-// DeleteUser ends the account's sessions and forgets it. Ids are never used again.
+// DeleteUser ends the account's sessions and forgets it, and what it allowed. Ids are
+// never used again.
 func (s *Store) DeleteUser(ctx context.Context, userID string) (ended int64, err error) {
 	return s.changeUser(ctx, "delete user", userID, grants.ReasonUserDisabled, func(tx *gorm.DB) *gorm.DB {
-		return tx.Where("id = ?", userID).Delete(&userRow{})
+		result := tx.Where("id = ?", userID).Delete(&userRow{})
+		if result.Error != nil {
+			return result
+		}
+		if err := tx.Exec(`DELETE FROM consents WHERE user_id = ?`, userID).Error; err != nil {
+			_ = result.AddError(err)
+		}
+		return result
 	})
 }
 
-// changeUser changes one account and, for a reason, ends its sessions with it.
+// changeUser changes one account and, for a reason, ends its sign-ins and sessions with
+// it. The account is changed first: what is begun meanwhile holds its row (Store.share).
 func (s *Store) changeUser(ctx context.Context, doing, userID string, reason grants.Reason, change func(*gorm.DB) *gorm.DB) (ended int64, err error) {
-	changed := int64(0)
+	found := false
 	err = s.transaction(ctx, doing, func(tx *gorm.DB) error {
 		result := change(tx)
-		if changed = result.RowsAffected; result.Error != nil || changed == 0 || reason == "" {
+		if found = result.RowsAffected > 0; result.Error != nil || !found || reason == "" {
 			return result.Error
 		}
-		sessions := tx.Exec(endUserSessions, micros(s.now()), string(reason), userID)
-		ended = sessions.RowsAffected
-		return sessions.Error
+		ended, _, err = s.end(tx, all(userID, reason, s.now()))
+		return err
 	})
-	if err == nil && changed == 0 {
+	if err == nil && !found {
 		return 0, fmt.Errorf("%w: %s", users.ErrNotFound, userID)
 	}
 	return ended, err
