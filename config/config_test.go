@@ -91,6 +91,12 @@ func TestDefaultsPassTheirOwnChecks(t *testing.T) {
 	require.Equal(t, 1500*time.Millisecond, c.DatabaseTimeout)
 	require.Equal(t, 19456, c.PasswordMemory)
 	require.Empty(t, c.UnsafeDatabase)
+	require.Equal(t, "Grantor", c.DisplayName)
+	require.Empty(t, c.DisplayLogo)
+	require.Equal(t, "#1a5fb4", c.DisplayColor)
+	require.Equal(t, 7*24*time.Hour, c.SignInLifetime)
+	require.Empty(t, c.TrustedProxies)
+	require.Empty(t, c.LogoutNetworks)
 	require.Empty(t, c.Warnings())
 
 	d := config.Default()
@@ -144,7 +150,7 @@ func TestFaultsOfSources(t *testing.T) {
 	read := files(map[string]string{
 		"typo.yaml": "databse: sqlite:x\n", "strange.yaml": "zzzzzzzzzz: 1\n", "dotted.yaml": "telemetry:\n  address: x\n",
 		"list.yaml": "- a\n- b\n", "broken.yaml": "a: b: c\n", "twice.yaml": "issuer: https://a.example\nissuer: https://b.example\n",
-		"secret.yaml": "hunter2hunter2hunter2hunter2hunter2", "null.yaml": "issuer:\n", "types.yaml": "issuer: 5\npassword_time: many\nretry_window: 10\nunsafe_database: [1]\nsecrets: 12\n",
+		"secret.yaml": "hunter2hunter2hunter2hunter2hunter2", "null.yaml": "issuer:\n", "colour.yaml": "display_color: #1a5fb4\n", "networks.yaml": "trusted_proxies: [10.0.0.7, 5]\nlogout_networks: {a: b}\n", "types.yaml": "issuer: 5\npassword_time: many\nretry_window: 10\nunsafe_database: [1]\nsecrets: 12\n",
 		"key": "sqlite:other.db\n", "big": strings.Repeat("a", 1<<20+1), "deep.yaml": "database: {url: x}\n",
 	})
 	for _, row := range []struct {
@@ -170,6 +176,12 @@ func TestFaultsOfSources(t *testing.T) {
 			"unsafe_database (types.yaml) is not a list of words", "[fsync, ",
 			"password_time (types.yaml) is not a whole number", "digits",
 		}},
+		{"a colour without quotes", "colour.yaml", nil, []string{"display_color (colour.yaml) has no value", "give it one"}},
+		{"networks of another type", "networks.yaml", nil, []string{
+			"trusted_proxies (networks.yaml) is not a list of addresses", "[10.0.0.7, 10.1.0.0/16]",
+			"logout_networks (networks.yaml) is not a list of addresses", "logout_networks: [",
+		}},
+		{"a network with more digits", "", []string{"GRANTOR_TRUSTED_PROXIES=10.1.2.3/16"}, []string{`trusted_proxies (GRANTOR_TRUSTED_PROXIES) "10.1.2.3/16" has more digits than its length covers`, "write 10.1.0.0/16"}},
 		{"variable with a near name", "", []string{"GRANTOR_ISSUR=https://x.example"}, []string{"GRANTOR_ISSUR is not a setting", "did you mean GRANTOR_ISSUER?"}},
 		{"variable and its file", "", []string{"GRANTOR_DATABASE=sqlite:a", "GRANTOR_DATABASE_FILE=key"}, []string{"GRANTOR_DATABASE_FILE and GRANTOR_DATABASE are both set", "unset"}},
 		{"file variable without a file", "", []string{"GRANTOR_SECRETS_FILE=/nowhere"}, []string{"/nowhere (GRANTOR_SECRETS_FILE) does not exist", "path"}},
@@ -250,9 +262,27 @@ func TestChecks(t *testing.T) {
 			good: []string{"127.0.0.1:0", "[::1]:65535", "localhost:80", "127.0.0.1:8080"},
 			bad:  []string{"8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:+1", "::1:80", "127.0.0.1:080", "http://127.0.0.1:80", "a b:80"},
 		},
-		"ACCESS_TOKEN_LIFETIME":  {good: []string{"1s", "24h", " 10m "}, bad: []string{"0s", "24h1s", "-1m", "10", "1d", "soon"}},
-		"RETRY_WINDOW":           {good: []string{"0s", "60s"}, bad: []string{"61s", "-1s"}},
-		"DATABASE_TIMEOUT":       {good: []string{"100ms", "10s"}, bad: []string{"99ms", "11s"}},
+		"ACCESS_TOKEN_LIFETIME": {good: []string{"1s", "24h", " 10m "}, bad: []string{"0s", "24h1s", "-1m", "10", "1d", "soon"}},
+		"RETRY_WINDOW":          {good: []string{"0s", "60s"}, bad: []string{"61s", "-1s"}},
+		"DATABASE_TIMEOUT":      {good: []string{"100ms", "10s"}, bad: []string{"99ms", "11s"}},
+		"SIGN_IN_LIFETIME":      {good: []string{"1m", "8760h"}, bad: []string{"59s", "8761h", "0s"}},
+		"DISPLAY_NAME": {
+			good: []string{"Grantor", "Anmeldung der Stadt Köln", "<b>Shop</b> & Sons", strings.Repeat("ä", 60)},
+			bad:  []string{" ", " Grantor", "Grantor\t", strings.Repeat("ä", 61), "a\nb", "a\x1b[2J", "a\u202eb", "a\u2028b", "a\xff"},
+		},
+		"DISPLAY_LOGO": {
+			good: []string{"logo.svg", "/etc/grantor/Logo.PNG", "a b.jpg", "x.jpeg", "x.webp"},
+			bad:  []string{"logo", "logo.gif", "logo.svg.html", "https://cdn.example/logo", "png", "logo.png/"},
+		},
+		"DISPLAY_COLOR": {
+			good: []string{"#1a5fb4", "#FFFFFF", "#000000"},
+			bad:  []string{"1a5fb4", "#fff", "#1a5fb4ff", "#1a5fbg", "blue", "#1a5fb4;}", "rgb(0,0,0)", "#ääää"},
+		},
+		"TRUSTED_PROXIES": {
+			good: []string{"10.0.0.7", "10.0.0.7,10.1.0.0/16 fd00::/8", "::1", "0.0.0.0/0", "::ffff:10.0.0.1"},
+			bad:  []string{"10.0.0.7/8", "proxy.example", "10.0.0", "10.0.0.0/33", "010.0.0.1", "fe80::1%eth0", "fe80::%eth0/64", "::ffff:10.0.0.0/104", "10.0.0.1:80", "10.1.0.0/016", "fd00::1/8", "*"},
+		},
+		"LOGOUT_NETWORKS":        {good: []string{"10.2.0.0/16", "127.0.0.1"}, bad: []string{"private", "10.2.0.1/16"}},
 		"LOG_FORMAT":             {good: []string{"json", "text"}, bad: []string{"JSON", "xml"}},
 		"LOG_LEVEL":              {good: []string{"debug", "error"}, bad: []string{"trace"}},
 		"UNSAFE_DATABASE":        {good: []string{"fsync", "fsync,synchronous_commit", "fsync full_page_writes"}, bad: []string{"everything", "fsync,all"}},
@@ -280,11 +310,13 @@ func TestLongValuesDoNotFillTheScreen(t *testing.T) {
 }
 
 func TestDangerousValuesAreNamed(t *testing.T) {
-	c := load(t, config.Sources{Environ: []string{"GRANTOR_UNSAFE_DATABASE=fsync,synchronous_commit", "GRANTOR_PASSWORD_MEMORY=64", "GRANTOR_PASSWORD_TIME=1"}})
-	require.Len(t, c.Warnings(), 3)
+	c := load(t, config.Sources{Environ: []string{"GRANTOR_UNSAFE_DATABASE=fsync,synchronous_commit", "GRANTOR_PASSWORD_MEMORY=64", "GRANTOR_PASSWORD_TIME=1", "GRANTOR_TRUSTED_PROXIES=10.0.0.0/8 ::/0", "GRANTOR_LOGOUT_NETWORKS=0.0.0.0/0"}})
+	require.Len(t, c.Warnings(), 5)
 	require.Contains(t, c.Warnings()[0], "fsync=off")
 	require.Contains(t, c.Warnings()[1], "synchronous_commit=off")
-	require.Contains(t, c.Warnings()[2], "password_memory")
+	require.Contains(t, c.Warnings()[2], "trusted_proxies ::/0")
+	require.Contains(t, c.Warnings()[3], "logout_networks 0.0.0.0/0")
+	require.Contains(t, c.Warnings()[4], "password_memory")
 }
 
 func TestSecretsNeverPrint(t *testing.T) {
@@ -322,7 +354,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 }
 
 func TestShowCanBeReadBack(t *testing.T) {
-	c := load(t, config.Sources{Environ: []string{"GRANTOR_DATABASE=postgres://h/db?a=b&c=d", "GRANTOR_UNSAFE_DATABASE=fsync", "GRANTOR_RETRY_WINDOW=1m"}, Flags: flagSet(t, "--address=[::1]:1")})
+	c := load(t, config.Sources{Environ: []string{"GRANTOR_DATABASE=postgres://h/db?a=b&c=d", "GRANTOR_UNSAFE_DATABASE=fsync", "GRANTOR_RETRY_WINDOW=1m", "GRANTOR_TRUSTED_PROXIES=10.0.0.7 fd00::/8", "GRANTOR_DISPLAY_NAME=Shop # 1"}, Flags: flagSet(t, "--address=[::1]:1")})
 	var text strings.Builder
 	require.NoError(t, c.Show(&text))
 	require.Regexp(t, `(?m)^address: "\[::1\]:1" +# --address$`, text.String())
@@ -334,6 +366,10 @@ func TestShowCanBeReadBack(t *testing.T) {
 	require.Equal(t, c.Database, again.Database)
 	require.Equal(t, c.UnsafeDatabase, again.UnsafeDatabase)
 	require.Equal(t, c.RetryWindow, again.RetryWindow)
+	require.Equal(t, c.TrustedProxies, again.TrustedProxies)
+	require.Empty(t, again.LogoutNetworks)
+	require.Equal(t, "Shop # 1", again.DisplayName)
+	require.Equal(t, "#1a5fb4", again.DisplayColor)
 	require.Equal(t, c.Address, again.Address)
 }
 
