@@ -21,6 +21,7 @@ import (
 const (
 	demoClient = "demo"
 	demoUser   = "alice"
+	demoFile   = ".dev.json" // beside the database
 	demoEmail  = "alice@example.com"
 )
 
@@ -39,7 +40,7 @@ type demo struct {
 // all that is there was found to be the demo's. Of starts at the same moment, one makes
 // each of the three and the others find it.
 func (c *cli) prepareDemo(ctx context.Context, d desk, passwords *users.Passwords) (demo, error) {
-	path := d.config.Database.Beside(".dev.json")
+	path := d.config.Database.Beside(demoFile)
 	// The rows are read before the file: who makes them makes the file first.
 	there, err := readDemoRows(ctx, d)
 	if err != nil {
@@ -59,22 +60,27 @@ func (c *cli) prepareDemo(ctx context.Context, d desk, passwords *users.Password
 	if err != nil {
 		return demo{}, withHint(fmt.Errorf("%s: %w", path, err), "remove the file; if the database is only a demo, remove that too")
 	}
-	for range 3 { // again when somebody else was faster with the one or the other
-		if err := there.fit(ctx, kept, passwords, c.now(), path); err != nil {
-			return demo{}, err
-		}
-		err = c.completeDemo(ctx, d, passwords, kept, there)
-		if !errors.Is(err, clients.ErrExists) && !errors.Is(err, users.ErrExists) {
-			break
-		}
-		if there, err = readDemoRows(ctx, d); err != nil {
-			return demo{}, err
-		}
-	}
-	if err != nil {
-		return demo{}, fmt.Errorf("make the demo: %w", err)
+	if err := c.settleDemo(ctx, d, passwords, kept, there); err != nil {
+		return demo{}, err
 	}
 	return kept, nil
+}
+
+// settleDemo makes what is missing, and looks again when somebody else was faster with it.
+func (c *cli) settleDemo(ctx context.Context, d desk, passwords *users.Passwords, kept demo, there demoRows) error {
+	const most = 3 // one for the client, one for the user
+	for attempt := 1; ; attempt++ {
+		if err := there.fit(ctx, kept, passwords, c.now(), d.config.Database.Beside(demoFile)); err != nil {
+			return err
+		}
+		err := c.completeDemo(ctx, d, passwords, kept, there)
+		if attempt == most || !errors.Is(err, clients.ErrExists) && !errors.Is(err, users.ErrExists) {
+			return err
+		}
+		if there, err = readDemoRows(ctx, d); err != nil {
+			return err
+		}
+	}
 }
 
 // demoRows are what the database has under the demo's names; nil is nothing.
@@ -133,11 +139,13 @@ func (r demoRows) fit(ctx context.Context, kept demo, passwords *users.Passwords
 func (c *cli) completeDemo(ctx context.Context, d desk, passwords *users.Passwords, kept demo, there demoRows) error {
 	if there.client == nil {
 		if err := c.createDemoClient(ctx, d, kept.ClientSecret); err != nil {
-			return err
+			return fmt.Errorf("make the demo client: %w", err)
 		}
 	}
 	if there.user == nil {
-		return c.createDemoUser(ctx, d, passwords, kept.Password)
+		if err := c.createDemoUser(ctx, d, passwords, kept.Password); err != nil {
+			return fmt.Errorf("make the demo user: %w", err)
+		}
 	}
 	return nil
 }
