@@ -39,7 +39,7 @@ func (h *Handler) authenticate(ctx context.Context, r *http.Request, form url.Va
 		return nil, err
 	}
 	// Only a registered id goes into the log: it is the only text here that a stranger did not choose.
-	trailOf(ctx).Client = sent.id
+	TrailOf(ctx).Client = sent.id
 	c := client.Client
 	if c.Public {
 		if sent.method != clients.AuthNone {

@@ -53,11 +53,9 @@ const (
 	maxNonce = 2048
 )
 
-// errParked: the sealed request is not ours, or the person took too long.
-var errParked = errors.New("the request has expired")
-
-// ErrExpired reports whether a page must say: start again in the application.
-func ErrExpired(err error) bool { return errors.Is(err, errParked) }
+// ErrExpired: the sealed request is not ours, or the person took too long. They have to
+// start again in the application.
+var ErrExpired = errors.New("the request has expired")
 
 func (h *Handler) park(a *Authorization) (string, error) {
 	text, err := json.Marshal(a)
@@ -72,11 +70,11 @@ func (h *Handler) park(a *Authorization) (string, error) {
 func (h *Handler) Resume(ctx context.Context, sealed string) (*Authorization, error) {
 	text, err := h.Requests.Open(sealed)
 	if err != nil {
-		return nil, errParked
+		return nil, ErrExpired
 	}
 	var parked Authorization
 	if err := json.Unmarshal(text, &parked); err != nil || h.Now().Sub(parked.At).Abs() > parkedFor {
-		return nil, errParked
+		return nil, ErrExpired
 	}
 	a, err := h.checkAuthorization(ctx, parked.Form)
 	if err != nil {
@@ -84,7 +82,7 @@ func (h *Handler) Resume(ctx context.Context, sealed string) (*Authorization, er
 	}
 	a.ID, a.At, a.Fresh, a.FreshGeneration = parked.ID, parked.At, parked.Fresh, parked.FreshGeneration
 	a.Chosen, a.Asked, a.Subject, a.Again, a.Allowed = parked.Chosen, parked.Asked, parked.Subject, parked.Again, parked.Allowed
-	trailOf(ctx).Client = a.Client.GetID()
+	TrailOf(ctx).Client = a.Client.GetID()
 	return a, nil
 }
 
@@ -98,9 +96,6 @@ func (a *Authorization) Choose(in *storage.SignedIn) { a.Chosen, a.Again = in.ID
 
 // Switch notes that the person wants to sign in as somebody else.
 func (a *Authorization) Switch() { a.Again, a.Fresh, a.Chosen = true, grants.ID{}, grants.ID{} }
-
-// For reports whether the consent page that this request was sealed for was this sign-in's.
-func (a *Authorization) For(in *storage.SignedIn) bool { return in != nil && a.Asked == in.ID }
 
 // LoginHint is what the client thinks that the person would type.
 func (a *Authorization) LoginHint() string { return a.form.Get("login_hint") }
@@ -119,9 +114,8 @@ func (a *Authorization) next(in *storage.SignedIn, now time.Time) step {
 	if in == nil || a.Again || a.Subject != "" && in.UserID != a.Subject {
 		return stepSignIn
 	}
-	fresh := a.Fresh == in.ID && a.FreshGeneration == in.Generation
 	switch {
-	case fresh:
+	case a.fresh(in):
 	case a.asks("login"):
 		return stepSignIn
 	case a.maxAge >= 0 && (a.maxAge == 0 || now.Sub(in.AuthTime) > a.maxAge):
@@ -133,6 +127,20 @@ func (a *Authorization) next(in *storage.SignedIn, now time.Time) step {
 		return stepConsent
 	}
 	return stepIssue
+}
+
+func (a *Authorization) fresh(in *storage.SignedIn) bool {
+	return in != nil && a.Fresh == in.ID && a.FreshGeneration == in.Generation
+}
+
+// NeedsSignIn reports whether the sign-in page has something to ask.
+func (a *Authorization) NeedsSignIn(in *storage.SignedIn, now time.Time) bool {
+	return a.next(in, now) == stepSignIn
+}
+
+// NeedsConsent reports whether the consent page has something to ask this person.
+func (a *Authorization) NeedsConsent(in *storage.SignedIn, now time.Time) bool {
+	return in != nil && a.Asked == in.ID && a.next(in, now) == stepConsent
 }
 
 func (a *Authorization) needsConsent(in *storage.SignedIn) bool {
@@ -165,7 +173,7 @@ func (h *Handler) checkAuthorization(ctx context.Context, form url.Values) (a *A
 	if err != nil {
 		return nil, err
 	}
-	trailOf(ctx).Client = client.GetID()
+	TrailOf(ctx).Client = client.GetID()
 	redirect, err := provenRedirect(form.Get("redirect_uri"), client.Client)
 	if err != nil {
 		return nil, err

@@ -64,15 +64,16 @@ const (
 // Proceed takes a checked request as far as it goes: to the sign-in page, to the
 // consent page, or back to the client with a code. in is nil when nobody is signed in.
 func (h *Handler) Proceed(w http.ResponseWriter, r *http.Request, a *Authorization, in *storage.SignedIn) error {
-	trail := trailOf(r.Context())
+	trail := TrailOf(r.Context())
 	trail.Client = a.Client.GetID()
 	next := a.next(in, h.Now())
 	if next == stepIssue {
 		return h.issue(w, r, a, in)
 	}
 	trail.Outcome = string(next)
-	if a.asks("none") {
-		return h.refuse(w, r, a, &Error{Status: http.StatusBadRequest, Code: string(next), Description: "The person must be asked, and prompt is none.", Reason: string(next)})
+	// Who signed in for this very request is not who the client asked for: asking again would go round in circles.
+	if a.asks("none") || next == stepSignIn && a.fresh(in) && !a.Again {
+		return h.refuse(w, r, a, &Error{Status: http.StatusBadRequest, Code: string(next), Description: "The person that is asked for is not signed in, or did not allow it yet.", Reason: string(next)})
 	}
 	page := "/login"
 	if next == stepConsent {
@@ -88,13 +89,13 @@ func (h *Handler) Proceed(w http.ResponseWriter, r *http.Request, a *Authorizati
 // issue makes the code: the grant at generation 0, in one statement.
 func (h *Handler) issue(w http.ResponseWriter, r *http.Request, a *Authorization, in *storage.SignedIn) error {
 	ctx := r.Context()
-	trail := trailOf(ctx)
+	trail := TrailOf(ctx)
 	now := h.Now()
 	g := grants.Grant{
 		ID: a.ID, ClientID: a.Client.GetID(), UserID: in.UserID, Scope: a.Scope, Audience: a.Audience, State: grants.Live,
 		CreatedAt: now, RotatedAt: now, ExpiresAt: now.Add(grants.CodeLifetime),
 		RedirectURI: a.form.Get("redirect_uri"), CodeChallenge: a.form.Get("code_challenge"),
-		BrowserID: in.ID, CreatedFrom: addressOf(ctx), RotatedFrom: addressOf(ctx),
+		BrowserID: in.ID, CreatedFrom: AddressOf(ctx), RotatedFrom: AddressOf(ctx),
 		Details: grants.Details{
 			AuthTime: in.AuthTime, AMR: in.AMR, ACR: acrPassword, UserAgent: session.AgentOf(r), Nonce: a.form.Get("nonce"),
 			UserinfoClaims: a.claims.Userinfo, IDTokenClaims: a.claims.IDToken,
@@ -119,7 +120,7 @@ func (h *Handler) issue(w http.ResponseWriter, r *http.Request, a *Authorization
 
 // Deny answers the client that the person said no: RFC 6749 section 4.1.2.1. No row was made.
 func (h *Handler) Deny(w http.ResponseWriter, r *http.Request, a *Authorization) error {
-	trailOf(r.Context()).Outcome = "denied"
+	TrailOf(r.Context()).Outcome = "denied"
 	return h.refuse(w, r, a, &Error{Status: http.StatusForbidden, Code: "access_denied", Description: "The person did not allow it.", Reason: "denied by the person"})
 }
 

@@ -54,7 +54,7 @@ func (h *Handler) Introspect(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	trail := trailOf(ctx)
+	trail := TrailOf(ctx)
 	trail.Outcome = "inactive"
 	if answer.Active {
 		trail.Outcome = "active"
@@ -85,7 +85,7 @@ func (h *Handler) introspect(ctx context.Context, caller *clients.Client, token 
 	if err != nil {
 		return inactive, err
 	}
-	trailOf(ctx).Session = c.Grant
+	TrailOf(ctx).Session = c.Grant
 	if !alive(c, record) {
 		return inactive, nil
 	}
@@ -114,7 +114,7 @@ func (h *Handler) introspectRefresh(ctx context.Context, caller *clients.Client,
 	if g == nil || g.ClientID != caller.ID || g.Generation != generation || !g.RotatedAt.After(now.Add(-idle)) {
 		return inactive, nil
 	}
-	trailOf(ctx).Session = id.String()
+	TrailOf(ctx).Session = id.String()
 	ends := g.RotatedAt.Add(idle)
 	if g.ExpiresAt.Before(ends) {
 		ends = g.ExpiresAt

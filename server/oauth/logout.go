@@ -54,7 +54,7 @@ func (h *Handler) Logout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	trail := trailOf(ctx)
+	trail := TrailOf(ctx)
 	trail.Outcome = "asked to sign out"
 	switch {
 	case token.Subject == "" && in != nil, in != nil && in.UserID != token.Subject:
@@ -111,7 +111,7 @@ func (h *Handler) checkReturn(ctx context.Context, request *LogoutRequest) error
 	if err != nil {
 		return err
 	}
-	trailOf(ctx).Client = client.GetID()
+	TrailOf(ctx).Client = client.GetID()
 	request.name = nameOf(client.Client)
 	if request.ReturnTo != "" && !slices.Contains(client.Client.PostLogoutRedirectURIs, request.ReturnTo) {
 		return invalidRequest("post_logout_redirect_uri is not registered for the client")
@@ -146,11 +146,11 @@ func (h *Handler) ResumeLogout(ctx context.Context, sealed string) (*LogoutReque
 	}
 	text, err := h.Logouts.Open(sealed)
 	if err != nil {
-		return nil, errParked
+		return nil, ErrExpired
 	}
 	var request LogoutRequest
 	if err := json.Unmarshal(text, &request); err != nil || h.Now().Sub(request.At).Abs() > parkedFor {
-		return nil, errParked
+		return nil, ErrExpired
 	}
 	return &request, h.checkReturn(ctx, &request)
 }

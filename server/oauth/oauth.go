@@ -98,7 +98,8 @@ func WithTrail(ctx context.Context, t *Trail) context.Context {
 	return context.WithValue(ctx, trailKey{}, t)
 }
 
-func trailOf(ctx context.Context) *Trail {
+// TrailOf is the request's trail, or one that nobody reads.
+func TrailOf(ctx context.Context) *Trail {
 	if t, ok := ctx.Value(trailKey{}).(*Trail); ok {
 		return t
 	}
@@ -113,7 +114,8 @@ func WithAddress(ctx context.Context, address string) context.Context {
 	return context.WithValue(ctx, addressKey{}, address)
 }
 
-func addressOf(ctx context.Context) string {
+// AddressOf is where the request came from, as WithAddress was told.
+func AddressOf(ctx context.Context) string {
 	address, _ := ctx.Value(addressKey{}).(string)
 	return address
 }

@@ -62,7 +62,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, a *Authorizatio
 	if a == nil || !errors.As(err, &refused) {
 		return err
 	}
-	trail := trailOf(r.Context())
+	trail := TrailOf(r.Context())
 	if trail.Outcome == "" {
 		trail.Outcome = refused.Code
 	}
@@ -77,7 +77,7 @@ func authorizeRefusal(code, description string) *Error {
 // that was pressed twice. There is no second code. While nobody used the first, the
 // person can go on with it.
 func (h *Handler) answered(w http.ResponseWriter, r *http.Request, a *Authorization, in *storage.SignedIn) error {
-	trailOf(r.Context()).Outcome = "answered before"
+	TrailOf(r.Context()).Outcome = "answered before"
 	page := ui.Done{Client: a.Name()}
 	before, err := h.Store.Session(r.Context(), a.ID)
 	if err != nil && !errors.Is(err, grants.ErrNotFound) {

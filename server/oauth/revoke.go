@@ -51,7 +51,7 @@ func isRefresh(token string) bool { return strings.HasPrefix(token, string(grant
 
 func (h *Handler) revoke(ctx context.Context, clientID, token string) error {
 	now := h.Now()
-	trail := trailOf(ctx)
+	trail := TrailOf(ctx)
 	trail.Outcome = "nothing to revoke"
 	if id, _, err := h.Codec.Parse(grants.Refresh, token); err == nil {
 		found, own, err := h.Store.Revoke(ctx, id, clientID, now)

@@ -34,7 +34,7 @@ type tokenResponse struct {
 // grant can forget one of them.
 func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	trail := trailOf(ctx)
+	trail := TrailOf(ctx)
 	form, err := ReadForm(r)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	trail.Grant = grantType
 
 	u := &storage.Unit{
-		At: h.Now(), Client: client, Address: addressOf(ctx), Agent: session.AgentOf(r),
+		At: h.Now(), Client: client, Address: AddressOf(ctx), Agent: session.AgentOf(r),
 		Limits: h.limits(client.Client), Life: h.sessionLife(client.Client),
 	}
 	if u.Scope, err = askedScope(form, client.Client); err != nil {

@@ -25,7 +25,7 @@ func (h *Handler) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	trail := trailOf(ctx)
+	trail := TrailOf(ctx)
 	trail.Client, trail.Session = c.ClientID, c.Grant
 	if !c.isFor(h.Issuer) {
 		return invalidToken("for another audience")
