@@ -169,7 +169,7 @@ const (
 	Dead     Verdict = "dead"     // revoked, expired, unknown, or of a disabled user
 	Idle     Verdict = "idle"     // not renewed in time
 	Exceeds  Verdict = "exceeds"  // asks for more scope than was granted
-	Astray   Verdict = "astray"   // asks for an audience that was not granted
+	Astray   Verdict = "astray"   // asks for an audience that was not granted, or none is left
 	Mismatch Verdict = "mismatch" // wrong verifier or redirect URI: refused, changes nothing
 )
 
@@ -185,6 +185,10 @@ type Showing struct {
 	Generation int64
 	Scope      []string // asked for; none = all that was granted
 	Audience   []string // asked for (RFC 8707 section 2.2); none = all that was granted
+	// Registered are the audiences that the client may still have, which what is asked
+	// for was held against before; nil: any. When none is asked for, and none of those
+	// that were granted is registered any more, there is nothing to make a token for.
+	Registered []string
 }
 
 // Refresh applies the rule of RFC 6749 section 6 with rotation and reuse
@@ -199,14 +203,14 @@ func (g Grant) Refresh(s Showing, b Bounds) (Grant, Verdict) {
 		if !g.RotatedAt.After(b.IdleSince) {
 			return g, Idle
 		}
-		if excess := s.excess(g); excess != "" {
+		if excess := s.Excess(g); excess != "" {
 			return g, excess
 		}
 		g.Generation++
 		g.RotatedAt = b.Now
 		return g, Rotated
 	case s.Generation == g.Generation-1 && g.RotatedAt.After(b.RetrySince):
-		if excess := s.excess(g); excess != "" {
+		if excess := s.Excess(g); excess != "" {
 			return g, excess
 		}
 		return g, Retried
@@ -215,14 +219,22 @@ func (g Grant) Refresh(s Showing, b Bounds) (Grant, Verdict) {
 	}
 }
 
-func (s Showing) excess(g Grant) Verdict {
+// Excess is Exceeds or Astray when more is asked for than the grant and the registration
+// allow, else "".
+func (s Showing) Excess(g Grant) Verdict {
 	switch {
 	case !Covers(g.Scope, s.Scope):
 		return Exceeds
 	case !Covers(g.Audience, s.Audience):
 		return Astray
+	case len(s.Audience) == 0 && len(g.Audience) > 0 && s.Registered != nil && !overlap(g.Audience, s.Registered):
+		return Astray
 	}
 	return ""
+}
+
+func overlap(a, b []string) bool {
+	return slices.ContainsFunc(a, func(item string) bool { return slices.Contains(b, item) })
 }
 
 // Redemption is a code, shown by an authenticated client with its verifier.

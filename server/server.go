@@ -3,11 +3,12 @@
 //	server.go      what is wired, and the work beside requests
 //	routes.go      every route, in one table
 //	middleware.go  what happens around every request: id, log line, panic, bounds, CORS
+//	proxies.go     where a request came from
 //	errors.go      the one place where an error becomes an answer
 //	health.go      /healthz and /readyz
 //
 // The endpoints themselves are in packages named after who calls them: oauth for
-// applications. cmd/grantor calls New, Handler, Run and Drain; tests call the same.
+// applications, login for people. session is who is signed in, ui what pages look like. cmd/grantor calls New, Handler, Run and Drain; tests call the same.
 // It never reads the environment, opens a listener, or decides what a token is.
 package server
 
@@ -18,13 +19,17 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
 
 	"github.com/grantorhq/grantor/config"
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/server/login"
 	"github.com/grantorhq/grantor/server/oauth"
+	"github.com/grantorhq/grantor/server/session"
+	"github.com/grantorhq/grantor/server/ui"
 	"github.com/grantorhq/grantor/storage"
 	"github.com/grantorhq/grantor/users"
 )
@@ -47,6 +52,11 @@ type Deps struct {
 type Server struct {
 	deps     Deps
 	oauth    *oauth.Handler
+	login    *login.Handler
+	pages    *ui.Pages
+	base     string // the issuer's path
+	proxies  proxies
+	forgery  *http.CrossOriginProtection
 	keys     atomic.Pointer[keys.Set]
 	handler  http.Handler
 	draining atomic.Bool
@@ -60,31 +70,71 @@ func New(ctx context.Context, d Deps) (*Server, error) {
 	if err := s.loadKeys(ctx); err != nil {
 		return nil, err
 	}
+	if err := d.Store.ResealKeys(ctx, d.Secrets); err != nil {
+		return nil, fmt.Errorf("seal signing keys again: %w", err)
+	}
 	var raw [12]byte
 	if _, err := io.ReadFull(d.Rand, raw[:]); err != nil {
 		return nil, fmt.Errorf("draw replica name: %w", err)
 	}
 	s.name = base64.RawURLEncoding.EncodeToString(raw[:])
 
-	codec, err := newCodec(d.Secrets)
-	if err != nil {
-		return nil, err
-	}
-	opaque, err := d.Secrets.NewBox(opaqueTokens, opaquePrefix)
-	if err != nil {
-		return nil, err
-	}
-	s.oauth = &oauth.Handler{
-		Issuer: d.Config.Issuer, Store: d.Store, Passwords: d.Passwords, Codec: codec, Opaque: opaque,
-		Keys: s.keys.Load, Now: d.Now, Rand: d.Rand,
-		AccessTokenLifetime: d.Config.AccessTokenLifetime, RefreshTokenLifetime: d.Config.RefreshTokenLifetime,
-		SessionLifetime: d.Config.SessionLifetime, RetryWindow: d.Config.RetryWindow,
-	}
-	if err := s.oauth.Prepare(); err != nil {
+	if err := s.wire(); err != nil {
 		return nil, err
 	}
 	s.handler = s.routes()
 	return s, nil
+}
+
+// wire makes the parts and joins them.
+func (s *Server) wire() error {
+	d, c := s.deps, s.deps.Config
+	issuer, err := url.Parse(c.Issuer)
+	if err != nil {
+		return fmt.Errorf("read issuer: %w", err)
+	}
+	s.base = issuer.Path
+	if s.proxies, err = prefixes(c.TrustedProxies); err != nil {
+		return err
+	}
+	s.forgery = http.NewCrossOriginProtection()
+	if err := s.forgery.AddTrustedOrigin(issuer.Scheme + "://" + issuer.Host); err != nil {
+		return fmt.Errorf("trust the issuer's origin: %w", err)
+	}
+	outbound, err := prefixes(c.LogoutNetworks)
+	if err != nil {
+		return err
+	}
+	codec, err := newCodec(d.Secrets)
+	if err != nil {
+		return err
+	}
+	var boxes [4]*keys.Box
+	for i, b := range []struct{ purpose, prefix string }{
+		{opaqueTokens, opaquePrefix}, {parkedRequests, parkedPrefix}, {parkedLogouts, logoutPrefix}, {devices, devicePrefix},
+	} {
+		if boxes[i], err = d.Secrets.NewBox(b.purpose, b.prefix); err != nil {
+			return err
+		}
+	}
+	if s.pages, err = ui.New(ui.Options{
+		Name: c.DisplayName, Color: c.DisplayColor, Logo: d.Logo, LogoType: d.LogoType, Base: s.base, Rand: d.Rand,
+	}); err != nil {
+		return err
+	}
+	sessions := &session.Manager{
+		Store: d.Store, Codec: codec, Devices: boxes[3], Issuer: c.Issuer, Lifetime: c.SignInLifetime, Now: d.Now, Rand: d.Rand,
+	}
+	s.oauth = &oauth.Handler{
+		Issuer: c.Issuer, Store: d.Store, Passwords: d.Passwords, Codec: codec, Opaque: boxes[0], Requests: boxes[1], Logouts: boxes[2],
+		Keys: s.keys.Load, Sessions: sessions, Pages: s.pages, Outbound: oauth.NewOutbound(outbound), Log: d.Log, Now: d.Now, Rand: d.Rand,
+		AccessTokenLifetime: c.AccessTokenLifetime, RefreshTokenLifetime: c.RefreshTokenLifetime,
+		SessionLifetime: c.SessionLifetime, RetryWindow: c.RetryWindow,
+	}
+	s.login = &login.Handler{
+		OAuth: s.oauth, Sessions: sessions, Pages: s.pages, Store: d.Store, Passwords: d.Passwords, Base: s.base, Now: d.Now,
+	}
+	return s.oauth.Prepare()
 }
 
 // The purposes and prefixes are part of what tokens and cookies look like: changing one
@@ -93,6 +143,13 @@ const (
 	grantTokens  = "grant tokens"
 	opaqueTokens = "opaque access tokens"
 	opaquePrefix = "ga1_"
+
+	parkedRequests = "authorization requests"
+	parkedPrefix   = "gq1_"
+	parkedLogouts  = "logout requests"
+	logoutPrefix   = "gl1_"
+	devices        = "devices"
+	devicePrefix   = "gd1_"
 )
 
 func newCodec(secrets *keys.Secrets) (*grants.Codec, error) {
@@ -110,12 +167,17 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Drain() { s.draining.Store(true) }
 
 // Run does what no request waits for, until ctx ends: it watches for what others
-// changed, cleans, and notes which secrets were used. It always returns ctx's error.
+// changed, cleans, tells clients about logouts, and notes which secrets were used. It always returns ctx's error.
 func (s *Server) Run(ctx context.Context) error {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
 		s.deps.Store.Watch(ctx, s.loadKeys)
+	}()
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		s.oauth.DeliverLogouts(ctx)
 	}()
 	ticker := time.NewTicker(s.deps.Config.HousekeepingInterval)
 	defer ticker.Stop()
@@ -123,6 +185,7 @@ func (s *Server) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			<-watched
+			<-told
 			s.flush(context.WithoutCancel(ctx))
 			return ctx.Err()
 		case <-ticker.C:

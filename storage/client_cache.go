@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,12 +27,21 @@ type clientCache struct {
 	epoch   atomic.Uint64 // a new one forgets everything
 	heard   atomic.Pointer[time.Time]
 	origins atomic.Pointer[cachedOrigins]
+	mu      sync.Mutex
+	reading *originsRead // that somebody is making now, and others wait for
 }
 
 type cachedOrigins struct {
 	all   map[string]bool
 	epoch uint64
 	read  time.Time
+}
+
+type originsRead struct {
+	epoch   uint64
+	done    chan struct{}
+	origins *cachedOrigins // valid when done
+	err     error
 }
 
 type cachedClient struct {
@@ -86,18 +96,58 @@ func (s *Store) OriginAllowed(ctx context.Context, origin string) (bool, error) 
 	if hit := s.clients.origins.Load(); hit != nil && hit.epoch == epoch && s.clients.fresh(hit.read, now) {
 		return hit.all[origin], nil
 	}
-	list, err := s.Clients(ctx)
+	origins, err := s.readOrigins(ctx, epoch, now)
 	if err != nil {
 		return false, err
 	}
+	return origins.all[origin], nil
+}
+
+// readOrigins reads all registrations once for all who ask meanwhile: every browser
+// asks first, and a change of any client makes all of them ask again. Who came after
+// a change does not take what was read before it.
+func (s *Store) readOrigins(ctx context.Context, epoch uint64, now time.Time) (*cachedOrigins, error) {
+	s.clients.mu.Lock()
+	if r := s.clients.reading; r != nil && r.epoch == epoch {
+		s.clients.mu.Unlock()
+		<-r.done // a read has its deadline
+		return r.origins, r.err
+	}
+	r := &originsRead{epoch: epoch, done: make(chan struct{})}
+	s.clients.reading = r
+	s.clients.mu.Unlock()
+
+	r.origins, r.err = s.allOrigins(ctx, epoch, now)
+	if r.err == nil {
+		s.clients.origins.Store(r.origins)
+	}
+	s.clients.mu.Lock()
+	if s.clients.reading == r {
+		s.clients.reading = nil
+	}
+	s.clients.mu.Unlock()
+	close(r.done)
+	return r.origins, r.err
+}
+
+func (s *Store) allOrigins(ctx context.Context, epoch uint64, now time.Time) (*cachedOrigins, error) {
+	var rows []clientRow
+	err := s.unit(ctx, "read origins", func(ctx context.Context) error {
+		rows = nil
+		return s.read.WithContext(ctx).Where("disabled_at IS NULL").Find(&rows).Error
+	})
+	if err != nil {
+		return nil, err
+	}
 	all := make(map[string]bool)
-	for _, c := range list {
-		if c.DisabledAt.IsZero() {
-			for _, allowed := range c.AllowedOrigins {
-				all[allowed] = true
-			}
+	for _, row := range rows {
+		c, err := row.client(nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, origin := range c.AllowedOrigins {
+			all[origin] = true
 		}
 	}
-	s.clients.origins.Store(&cachedOrigins{all: all, epoch: epoch, read: now})
-	return all[origin], nil
+	return &cachedOrigins{all: all, epoch: epoch, read: now}, nil
 }

@@ -26,8 +26,7 @@ type keyRow struct {
 func (keyRow) TableName() string { return "signing_keys" }
 
 // SigningKeys reads the keys and opens them. The first caller on an empty database
-// makes the first set, however many start at once. Keys that an older server secret
-// sealed are sealed again with the current one. It answers ErrSecrets.
+// makes the first set, however many start at once. It answers ErrSecrets.
 func (s *Store) SigningKeys(ctx context.Context, secrets *keys.Secrets) (*keys.Set, error) {
 	rows, err := s.keyRows(ctx)
 	if err != nil {
@@ -44,7 +43,7 @@ func (s *Store) SigningKeys(ctx context.Context, secrets *keys.Secrets) (*keys.S
 	}
 	list := make([]keys.Key, 0, len(rows))
 	for _, row := range rows {
-		key, err := s.openKey(ctx, secrets, row)
+		key, _, err := openKey(secrets, row)
 		if err != nil {
 			return nil, err
 		}
@@ -92,32 +91,55 @@ func (s *Store) sealKey(secrets *keys.Secrets, key keys.Key) (keyRow, error) {
 	}, nil
 }
 
-func (s *Store) openKey(ctx context.Context, secrets *keys.Secrets, row keyRow) (keys.Key, error) {
+// openKey also tells whether the current secret has sealed it.
+func openKey(secrets *keys.Secrets, row keyRow) (key keys.Key, current bool, err error) {
 	private, current, err := secrets.Open(row.Sealed, []byte(row.ID))
 	if err != nil {
-		return keys.Key{}, fmt.Errorf("%w: %w", ErrSecrets, err)
+		return keys.Key{}, false, fmt.Errorf("%w: %w", ErrSecrets, err)
 	}
-	key, err := keys.ParsePrivate(row.ID, row.Algorithm, private)
+	key, err = keys.ParsePrivate(row.ID, row.Algorithm, private)
 	if err != nil {
-		return keys.Key{}, fmt.Errorf("%w: %w", ErrSecrets, err)
+		return keys.Key{}, false, fmt.Errorf("%w: %w", ErrSecrets, err)
 	}
 	key.Ordinal, key.CreatedAt, key.ActivateAt = row.Ordinal, fromMicros(row.CreatedAt), fromOptional(row.ActivateAt)
-	if !current {
-		sealed, err := secrets.Seal(s.rand, private, []byte(row.ID))
+	return key, current, nil
+}
+
+// ResealKeys seals with the current server secret what an older one has sealed, so that
+// the older one can be taken away. It is for the start of a server and for RotateKeys,
+// never for reading: replicas whose secrets are in another order would undo each other's
+// work for ever, each change being the next one's reason to read. It answers ErrSecrets.
+func (s *Store) ResealKeys(ctx context.Context, secrets *keys.Secrets) error {
+	rows, err := s.keyRows(ctx)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		key, current, err := openKey(secrets, row)
 		if err != nil {
-			return keys.Key{}, err
+			return err
 		}
-		if _, err := s.exec(ctx, "seal signing key again", `UPDATE signing_keys SET sealed = $2 WHERE id = $1`, row.ID, sealed); err != nil {
-			return keys.Key{}, err
+		if current {
+			continue
+		}
+		again, err := s.sealKey(secrets, key)
+		if err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, "seal signing key again", `UPDATE signing_keys SET sealed = $3 WHERE id = $1 AND sealed = $2`, row.ID, row.Sealed, again.Sealed); err != nil {
+			return err
 		}
 	}
-	return key, nil
+	return nil
 }
 
 // RotateKeys plans the published next key to sign, and publishes a new next one;
 // "" means every algorithm. Two administrators at once rotate once or twice, never
 // half.
 func (s *Store) RotateKeys(ctx context.Context, secrets *keys.Secrets, algorithm string) (*keys.Set, error) {
+	if err := s.ResealKeys(ctx, secrets); err != nil {
+		return nil, err
+	}
 	algorithms := keys.Algorithms()
 	if algorithm != "" {
 		algorithms = []string{algorithm}

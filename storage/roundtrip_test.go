@@ -203,6 +203,13 @@ func TestKeys_round_trip(t *testing.T) {
 		// The rotation of the server secret: both, then only the new one.
 		_, err = e.Store.SigningKeys(ctx, parse(newText+" "+oldText))
 		require.NoError(t, err)
+		_, err = e.Store.SigningKeys(ctx, parse(newText))
+		require.ErrorIs(t, err, storage.ErrSecrets, "reading writes nothing")
+		require.NoError(t, e.Store.ResealKeys(ctx, parse(newText+" "+oldText)))
+		e.Tally.Reset()
+		require.NoError(t, e.Store.ResealKeys(ctx, parse(newText+" "+oldText)))
+		require.Equal(t, 1, e.Tally.Count(), "there is nothing left to do")
+		require.ErrorIs(t, e.Store.ResealKeys(ctx, parse(oldText)), storage.ErrSecrets)
 		again, err = e.Store.SigningKeys(ctx, parse(newText))
 		require.NoError(t, err)
 		require.Equal(t, kids(first), kids(again))

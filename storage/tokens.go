@@ -50,6 +50,7 @@ type Unit struct {
 	Generation int64
 	Scope      []string // asked for; none = all
 	Audience   []string // asked for; none = all
+	Registered []string // audiences that the client may have; nil = any
 
 	// With a code, whose id is in ID: what the token request proves itself by.
 	Challenge   string // S256 of the verifier; "" = none was sent

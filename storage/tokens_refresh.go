@@ -34,7 +34,7 @@ func (t *Tokens) GetRefreshTokenSession(ctx context.Context, _ string, session f
 		return nil, err
 	}
 	u.Grant, u.Verdict, err = t.Store.Rotate(ctx, u.ID, grants.Showing{
-		ClientID: u.Client.GetID(), Generation: u.Generation, Scope: u.Scope, Audience: u.Audience,
+		ClientID: u.Client.GetID(), Generation: u.Generation, Scope: u.Scope, Audience: u.Audience, Registered: u.Registered,
 	}, u.Limits.At(u.At), u.Address)
 	if err != nil {
 		u.Err = err
@@ -85,15 +85,24 @@ func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b
 	var row grantRow
 	query, args := rotate, []any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.IdleSince), from}
 	var check strings.Builder
-	covered := func(column string, asked []string) {
-		for _, word := range asked {
-			args = append(args, " "+word+" ")
-			// Unlike LIKE this is case-sensitive on both databases.
-			fmt.Fprintf(&check, " AND replace(' ' || %s || ' ', $%d, '') <> ' ' || %s || ' '", column, len(args), column)
-		}
+	has := func(column, word string) string {
+		args = append(args, " "+word+" ")
+		// Unlike LIKE this is case-sensitive on both databases.
+		return fmt.Sprintf("replace(' ' || %s || ' ', $%d, '') <> ' ' || %s || ' '", column, len(args), column)
 	}
-	covered("scope", scope)
-	covered("audience", audience)
+	for _, word := range scope {
+		check.WriteString(" AND " + has("scope", word))
+	}
+	for _, word := range audience {
+		check.WriteString(" AND " + has("audience", word))
+	}
+	if len(audience) == 0 && show.Registered != nil {
+		check.WriteString(" AND (audience = ''")
+		for _, word := range show.Registered {
+			check.WriteString(" OR " + has("audience", word))
+		}
+		check.WriteString(")")
+	}
 	found, err := s.one(ctx, s.write, "rotate refresh token", fmt.Sprintf(query, check.String()), args, row.dest()...)
 	if err != nil {
 		return grants.Grant{}, "", err
@@ -141,10 +150,8 @@ func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b 
 		return g, grants.Reused, nil
 	case g.Generation == show.Generation && !g.RotatedAt.After(b.IdleSince):
 		return g, grants.Idle, nil
-	case !grants.Covers(g.Scope, show.Scope):
-		return g, grants.Exceeds, nil
-	case !grants.Covers(g.Audience, show.Audience):
-		return g, grants.Astray, nil
+	case show.Excess(g) != "":
+		return g, show.Excess(g), nil
 	case g.Generation == show.Generation:
 		// Current again, neither idle nor exceeding: the rotation lost against something
 		// that has since been undone. Nothing is known for certain.
