@@ -14,6 +14,31 @@ type shown struct {
 	page ui.Page
 }
 
+// evil is what a stranger may be called: markup, a writing direction that runs on, no
+// place to break a line.
+const evil = "<img src=x onerror=alert(1)>\u202e\"'\u2066&{{.CSRF}}" + "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW"
+
+// hostile is every page that shows what strangers chose.
+func hostile() []shown {
+	return []shown{
+		{"evil_sign_in", ui.SignIn{Request: evil, CSRF: evil, Client: evil, Username: evil, Fault: ui.FaultWrong}},
+		{"evil_sign_in_current", ui.SignIn{Request: evil, CSRF: evil, Client: evil, Username: evil, Current: evil}},
+		{"evil_consent", ui.Consent{Request: evil, CSRF: evil, Client: evil, Host: evil, User: evil, ClientURI: "javascript:alert(1)", PolicyURI: "https://a.test/\"><script>alert(1)</script>", TOSURI: "data:text/html,x", Scopes: []string{"openid", evil}, Audience: []string{evil}}},
+		{"evil_consent_native", ui.Consent{Request: evil, CSRF: evil, Client: evil, Host: evil, User: evil, Scopes: []string{evil}, Native: true}},
+		{"evil_sign_out", ui.SignOut{CSRF: evil, Request: evil, User: evil, Client: evil}},
+		{"evil_signed_out", ui.SignedOut{ReturnTo: "javascript:alert(1)", Client: evil}},
+		{"evil_done", ui.Done{Continue: "JavaScript:alert(1)//https://a.test", Client: evil}},
+		{"evil_problem", ui.Problem{Kind: ui.ProblemRequest, Code: evil, Description: evil, RequestID: evil}},
+		{"evil_form_post", ui.FormPost{Action: "https://a.test:1/cb?a=\"><script>alert(1)</script>", Client: evil, Fields: []ui.Field{{Name: evil, Value: evil}}}},
+		{"evil_account", ui.Account{
+			CSRF: evil, User: evil, Email: evil, Minimum: 8, Now: noon,
+			Browsers: []ui.AccountBrowser{{ID: evil, Device: evil, Address: evil, Since: noon, LastUsed: noon}},
+			Sessions: []ui.AccountSession{{ID: evil, Client: evil, Device: evil, Since: noon, LastUsed: noon, Ends: noon}},
+			Consents: []ui.AccountConsent{{ClientID: evil, Client: evil, Scopes: []string{evil}, Since: noon}},
+		}},
+	}
+}
+
 // canned is every page in each of its states.
 func canned() []shown {
 	account := ui.Account{

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/nicksnyder/go-i18n/v2/i18n"
 	"golang.org/x/text/language"
@@ -64,6 +65,8 @@ func loadWords() (map[string]words, error) {
 func (w words) funcs() template.FuncMap {
 	return template.FuncMap{
 		"text":       w.text,
+		"name":       name,
+		"plain":      plain,
 		"say":        w.say,
 		"count":      w.count,
 		"permission": w.permission,
@@ -90,15 +93,32 @@ func (w words) text(id string, pairs ...string) (string, error) {
 	return w.localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: data})
 }
 
-// say is a message with strangers' text in it: each value is escaped, and isolated so
-// that its writing direction and its marks stay its own.
+// say is a message with strangers' text in it, each value as name gives it.
 func (w words) say(id string, pairs ...string) (template.HTML, error) {
-	data, err := dataOf(pairs, func(value string) string { return "<bdi>" + html.EscapeString(value) + "</bdi>" })
+	data, err := dataOf(pairs, func(value string) string { return string(name(value)) })
 	if err != nil {
 		return "", err
 	}
 	said, err := w.localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: data})
 	return template.HTML(said), err //nolint:gosec // values are escaped above, and a test keeps messages free of markup
+}
+
+// name gives a stranger's text to a page: escaped, and isolated so that its writing
+// direction stays its own.
+func name(value string) template.HTML {
+	return template.HTML("<bdi>" + html.EscapeString(plain(value)) + "</bdi>") //nolint:gosec // escaped right here
+}
+
+// plain leaves out control characters and those that embed, override or isolate a
+// writing direction: one that is not closed would end the isolation of <bdi> and turn
+// around the words after it.
+func plain(value string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
+			return -1
+		}
+		return r
+	}, value)
 }
 
 // count is a message that depends on a number.
@@ -128,14 +148,14 @@ func (w words) permission(scope string) (template.HTML, error) {
 }
 
 // device puts what Device says into the page's language.
-func (w words) device(name string) (string, error) {
-	if name == "" {
+func (w words) device(said string) (string, error) {
+	if said == "" {
 		return w.text("device.unknown")
 	}
-	browser, system, found := strings.Cut(name, deviceOn)
+	browser, system, found := strings.Cut(plain(said), deviceOn)
 	switch {
 	case !found:
-		return name, nil
+		return browser, nil
 	case system == "iPhone" || system == "iPad":
 		return w.text("device.on_the", "Browser", browser, "System", system)
 	}

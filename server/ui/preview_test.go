@@ -30,15 +30,15 @@ func TestPreview(t *testing.T) {
 
 	mux := http.NewServeMux()
 	for prefix, options := range map[string]ui.Options{
-		"":        {},
-		"/sun":    {Name: "Sun Cooperative", Color: "#ffcc00"},
-		"/navy":   {Name: "Harbour Office", Color: "#000060"},
+		"":         {},
+		"/sun":     {Name: "Sun Cooperative", Color: "#ffcc00"},
+		"/navy":    {Name: "Harbour Office", Color: "#000060"},
 		"/branded": {Name: "Meadow", Color: "#0b7a4b", Logo: []byte(logo), LogoType: "image/svg+xml"},
 	} {
 		options.Base, options.Rand = prefix, rand.Reader
 		pages, err := ui.New(options)
 		require.NoError(t, err)
-		for _, s := range canned() {
+		for _, s := range append(canned(), hostile()...) {
 			mux.HandleFunc(prefix+"/"+s.name, func(w http.ResponseWriter, r *http.Request) {
 				_ = pages.Write(w, r, ui.View{Locales: r.URL.Query().Get("ui_locales")}, s.page)
 			})
@@ -48,7 +48,7 @@ func TestPreview(t *testing.T) {
 	}
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		for _, s := range canned() {
+		for _, s := range append(canned(), hostile()...) {
 			fmt.Fprintf(w, `<p><a href="/%[1]s">%[1]s</a> <a href="/%[1]s?ui_locales=de">de</a>`, s.name)
 		}
 	})
