@@ -32,10 +32,15 @@ var layers = map[string][]string{
 	"storage":             {"clients", "grants", "keys", "migrations", "users"},
 	"storage/storagetest": {"storage"},
 
-	// What is called from outside. They know the nouns and the store, not each other:
+	// What is called from outside. They know the nouns and the store, and
 	// server puts them together.
-	"server/oauth": {"clients", "config", "grants", "keys", "storage", "users"},
-	"server":       {"clients", "config", "grants", "keys", "server/oauth", "storage", "users"},
+	// server puts them together. Pages know nothing but their own data. login takes a
+	// person through oauth's requests, so it knows oauth; never the other way round.
+	"server/ui":      {},
+	"server/session": {"grants", "keys", "storage", "users"},
+	"server/oauth":   {"clients", "config", "grants", "keys", "server/session", "server/ui", "storage", "users"},
+	"server/login":   {"clients", "grants", "server/oauth", "server/session", "server/ui", "storage", "users"},
+	"server": {"clients", "config", "grants", "keys", "server/login", "server/oauth", "server/session", "server/ui", "storage", "users"},
 
 	// Tests start the whole server with it.
 	"server/servertest": {"clients", "config", "grants", "keys", "server", "storage", "storage/storagetest", "users"},
@@ -48,6 +53,7 @@ var layers = map[string][]string{
 
 	// An example that needed our packages would be no example for others.
 	"examples/resource-server": {},
+	"examples/spa":             {},
 }
 
 // fence keeps a dependency where it belongs, so that replacing it is one job in one place.
@@ -97,7 +103,7 @@ var fences = []fence{
 	{"math/rand", []string{"storage/statement.go"}, "tokens and ids come from crypto/rand, handed in by cmd/grantor; only the pause before a retry may be guessed"},
 	{"github.com/stretchr/testify", []string{"storage/storagetest/*.go", "server/servertest/*.go"}, "it is for tests"},
 	{"testing", []string{"storage/storagetest/*.go", "server/servertest/*.go"}, "it is for tests"},
-	{"embed", []string{"migrations/*.go", "server/*/*.go", "server/*.go"}, "only the schema and the pages are carried along"},
+	{"embed", []string{"migrations/*.go", "server/*/*.go", "server/*.go", "examples/*/*.go"}, "only the schema and the pages are carried along"},
 }
 
 // file is one Go file of the tree with what it imports.

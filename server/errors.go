@@ -8,7 +8,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/server/login"
 	"github.com/grantorhq/grantor/server/oauth"
+	"github.com/grantorhq/grantor/server/ui"
 	"github.com/grantorhq/grantor/storage"
 	"github.com/grantorhq/grantor/users"
 )
@@ -26,7 +29,8 @@ type problem struct {
 	Description string `json:"error_description"`
 	challenge   string
 	retryAfter  string
-	reason      string // for the log
+	reason      string         // for the log
+	kind        ui.ProblemKind // of the page, where a person reads it
 }
 
 // problemOf is the one place where an error becomes an answer. Descriptions are
@@ -37,23 +41,52 @@ func problemOf(err error) problem {
 	throttled := new(users.ThrottledError)
 	switch {
 	case errors.As(err, &refused):
-		return problem{status: refused.Status, Code: refused.Code, Description: refused.Description, challenge: refused.Challenge, reason: refused.Reason}
+		return problem{status: refused.Status, Code: refused.Code, Description: refused.Description, challenge: refused.Challenge, reason: refused.Reason, kind: ui.ProblemRequest}
 	case errors.As(err, &throttled):
 		// Whole seconds, rounded up: who comes back then is let through.
 		seconds := int64((throttled.Wait + time.Second - 1) / time.Second)
-		return problem{status: http.StatusTooManyRequests, Code: "temporarily_unavailable", Description: "Too many failed attempts. Try again later.", retryAfter: strconv.FormatInt(max(seconds, 1), 10), reason: "throttled"}
+		return problem{status: http.StatusTooManyRequests, Code: "temporarily_unavailable", Description: "Too many failed attempts. Try again later.", retryAfter: strconv.FormatInt(max(seconds, 1), 10), reason: "throttled", kind: ui.ProblemThrottled}
 	case errors.As(err, &tooLong):
-		return problem{status: http.StatusRequestEntityTooLarge, Code: "invalid_request", Description: "The request body is too long.", reason: "body too long"}
+		return problem{status: http.StatusRequestEntityTooLarge, Code: "invalid_request", Description: "The request body is too long.", reason: "body too long", kind: ui.ProblemTooLarge}
 	case errors.Is(err, storage.ErrUnavailable):
-		return problem{status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Description: "The server can not answer now. Try again later.", retryAfter: "1", reason: "database unavailable"}
+		return problem{status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Description: "The server can not answer now. Try again later.", retryAfter: "1", reason: "database unavailable", kind: ui.ProblemUnavailable}
 	case errors.Is(err, users.ErrBusy), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return problem{status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Description: "The server is busy. Try again later.", retryAfter: "2", reason: "busy"}
+		return problem{status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Description: "The server is busy. Try again later.", retryAfter: "2", reason: "busy", kind: ui.ProblemBusy}
+	case errors.Is(err, oauth.ErrExpired):
+		return problem{status: http.StatusBadRequest, Code: "invalid_request", Description: "The request has expired, or is not one of this server.", reason: "sealed request expired or unreadable", kind: ui.ProblemExpired}
+	case errors.Is(err, login.ErrForm):
+		return problem{status: http.StatusForbidden, Code: "access_denied", Description: "The form is not from this browser's page.", reason: "csrf", kind: ui.ProblemForbidden}
+	case errors.Is(err, grants.ErrNotFound):
+		return problem{status: http.StatusNotFound, Code: "invalid_request", Description: "There is no such session of yours.", reason: "no such session", kind: ui.ProblemNotFound}
+	case errors.Is(err, users.ErrConflict):
+		return problem{status: http.StatusConflict, Code: "invalid_request", Description: "It was changed meanwhile. Try again.", reason: "changed meanwhile", kind: ui.ProblemExpired}
 	case errors.Is(err, errNotFound):
-		return problem{status: http.StatusNotFound, Code: "invalid_request", Description: "There is nothing at this path.", reason: "no such path"}
+		return problem{status: http.StatusNotFound, Code: "invalid_request", Description: "There is nothing at this path.", reason: "no such path", kind: ui.ProblemNotFound}
 	case errors.Is(err, errMethod):
-		return problem{status: http.StatusMethodNotAllowed, Code: "invalid_request", Description: "The method is not allowed here.", reason: "method not allowed"}
+		return problem{status: http.StatusMethodNotAllowed, Code: "invalid_request", Description: "The method is not allowed here.", reason: "method not allowed", kind: ui.ProblemMethod}
 	}
-	return problem{status: http.StatusInternalServerError, Code: "server_error", Description: "The server met an unexpected condition.", reason: "internal error"}
+	return problem{status: http.StatusInternalServerError, Code: "server_error", Description: "The server met an unexpected condition.", reason: "internal error", kind: ui.ProblemInternal}
+}
+
+// fail writes an error as its reader understands it: a page for people, JSON for programs.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, route route, id string, err error) {
+	p := problemOf(err)
+	header := w.Header()
+	header.Del("ETag")
+	if !route.page {
+		p.write(w)
+		return
+	}
+	if p.challenge != "" {
+		header.Set("WWW-Authenticate", p.challenge)
+	}
+	if p.retryAfter != "" {
+		header.Set("Retry-After", p.retryAfter)
+	}
+	page := ui.Problem{Kind: p.kind, Code: p.Code, Description: p.Description, RequestID: id}
+	if err := s.pages.Write(w, r, ui.View{Status: p.status}, page); err != nil {
+		s.deps.Log.WarnContext(r.Context(), "error page was not written", "request", id, "error", err)
+	}
 }
 
 func (p problem) write(w http.ResponseWriter) {
@@ -61,7 +94,6 @@ func (p problem) write(w http.ResponseWriter) {
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Pragma", "no-cache")
-	header.Del("ETag")
 	if p.challenge != "" {
 		header.Set("WWW-Authenticate", p.challenge)
 	}

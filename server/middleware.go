@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"time"
 
+	"github.com/grantorhq/grantor/server/login"
 	"github.com/grantorhq/grantor/server/oauth"
 )
 
@@ -53,7 +53,8 @@ func (s *Server) around(route route) http.Handler {
 			header["Connection"] = []string{"close"}
 		}
 
-		ctx := oauth.WithAddress(oauth.WithTrail(r.Context(), trail), addressOf(r))
+		address := addressOf(r, s.deps.Config.TrustedProxies)
+		ctx := oauth.WithAddress(oauth.WithTrail(r.Context(), trail), address)
 		r = r.WithContext(ctx)
 		var failure error
 		defer func() {
@@ -64,17 +65,17 @@ func (s *Server) around(route route) http.Handler {
 				failure = fmt.Errorf("panic: %v", panicked)
 				s.deps.Log.ErrorContext(ctx, "panic", "request", id, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
 				if a.status == 0 {
-					problemOf(failure).write(a)
+					s.fail(a, r, route, id, failure)
 				}
 			}
-			s.log(r, route, a.status, began, id, trail, failure)
+			s.log(r, route, a.status, began, id, address, trail, failure)
 		}()
 
 		if route.body > 0 {
 			r.Body = http.MaxBytesReader(a, r.Body, route.body)
 		}
 		if failure = s.dispatch(a, r, route, allow, trail); failure != nil {
-			problemOf(failure).write(a)
+			s.fail(a, r, route, id, failure)
 		}
 	})
 }
@@ -83,11 +84,15 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route route, a
 	if route.methods == nil {
 		return errNotFound
 	}
+	if route.page && r.Method == http.MethodPost && !route.crossSite && s.forgery.Check(r) != nil {
+		return login.ErrForm
+	}
 	if r.Method == http.MethodOptions && route.cors != corsNone {
 		return s.preflight(w, r, route, allow)
 	}
 	method := r.Method
-	if method == http.MethodHead {
+	// A page may end in a code, which a HEAD must not make.
+	if method == http.MethodHead && !route.page {
 		method = http.MethodGet
 	}
 	serve, ok := route.methods[method]
@@ -106,15 +111,6 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route route, a
 	return serve(w, r)
 }
 
-// addressOf is the peer. What a proxy says about it is not believed: there is no list of trusted ones yet.
-func addressOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
-
 var requestIDs = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // requestID is drawn here, never taken from the request: a stranger must not choose what the log says.
@@ -128,7 +124,7 @@ func (s *Server) requestID() string {
 
 // log writes the one line of a request. Every field is on the list on purpose, and
 // none holds what was sent: routes are templates, clients are registered ones.
-func (s *Server) log(r *http.Request, route route, status int, began time.Time, id string, trail *oauth.Trail, failure error) {
+func (s *Server) log(r *http.Request, route route, status int, began time.Time, id, address string, trail *oauth.Trail, failure error) {
 	level := slog.LevelInfo
 	if route.quiet {
 		level = slog.LevelDebug
@@ -143,7 +139,7 @@ func (s *Server) log(r *http.Request, route route, status int, began time.Time, 
 	fields := make([]slog.Attr, 0, 12)
 	fields = append(fields,
 		slog.String("id", id), slog.String("method", methodOf(r)), slog.String("route", route.path), slog.Int("status", status),
-		slog.Duration("took", s.deps.Now().Sub(began)), slog.String("address", addressOf(r)))
+		slog.Duration("took", s.deps.Now().Sub(began)), slog.String("address", address))
 	for _, field := range []struct{ name, value string }{
 		{"client", trail.Client}, {"grant", trail.Grant}, {"session", trail.Session}, {"outcome", trail.Outcome},
 	} {

@@ -55,7 +55,6 @@ type Server struct {
 	login    *login.Handler
 	pages    *ui.Pages
 	base     string // the issuer's path
-	proxies  proxies
 	forgery  *http.CrossOriginProtection
 	keys     atomic.Pointer[keys.Set]
 	handler  http.Handler
@@ -94,16 +93,9 @@ func (s *Server) wire() error {
 		return fmt.Errorf("read issuer: %w", err)
 	}
 	s.base = issuer.Path
-	if s.proxies, err = prefixes(c.TrustedProxies); err != nil {
-		return err
-	}
 	s.forgery = http.NewCrossOriginProtection()
 	if err := s.forgery.AddTrustedOrigin(issuer.Scheme + "://" + issuer.Host); err != nil {
 		return fmt.Errorf("trust the issuer's origin: %w", err)
-	}
-	outbound, err := prefixes(c.LogoutNetworks)
-	if err != nil {
-		return err
 	}
 	codec, err := newCodec(d.Secrets)
 	if err != nil {
@@ -127,7 +119,7 @@ func (s *Server) wire() error {
 	}
 	s.oauth = &oauth.Handler{
 		Issuer: c.Issuer, Store: d.Store, Passwords: d.Passwords, Codec: codec, Opaque: boxes[0], Requests: boxes[1], Logouts: boxes[2],
-		Keys: s.keys.Load, Sessions: sessions, Pages: s.pages, Outbound: oauth.NewOutbound(outbound), Log: d.Log, Now: d.Now, Rand: d.Rand,
+		Keys: s.keys.Load, Sessions: sessions, Pages: s.pages, Outbound: oauth.NewOutbound(c.LogoutNetworks.Contains), Log: d.Log, Now: d.Now, Rand: d.Rand,
 		AccessTokenLifetime: c.AccessTokenLifetime, RefreshTokenLifetime: c.RefreshTokenLifetime,
 		SessionLifetime: c.SessionLifetime, RetryWindow: c.RetryWindow,
 	}

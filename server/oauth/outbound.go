@@ -16,10 +16,10 @@ var ErrPrivate = errors.New("the address is not a public one")
 const outboundLimit = 5 * time.Second
 
 // NewOutbound is the one way in which this server calls others. It connects to public
-// addresses and to the networks in allowed, decided by the address that the name
+// addresses and to those that allowed says yes to, decided by the address that the name
 // resolved to, at the moment of connecting: no name, redirect or notation of a number
 // leads inside. It follows no redirect, uses no proxy and keeps no connection.
-func NewOutbound(allowed []netip.Prefix) *http.Client {
+func NewOutbound(allowed func(netip.Addr) bool) *http.Client {
 	dialer := &net.Dialer{
 		Timeout: outboundLimit,
 		Control: func(_, address string, _ syscall.RawConn) error {
@@ -40,11 +40,9 @@ func NewOutbound(allowed []netip.Prefix) *http.Client {
 	}
 }
 
-func mayCall(ip netip.Addr, allowed []netip.Prefix) bool {
-	for _, network := range allowed {
-		if network.Contains(ip) {
-			return true
-		}
+func mayCall(ip netip.Addr, allowed func(netip.Addr) bool) bool {
+	if allowed(ip) {
+		return true
 	}
 	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
 		return false
