@@ -40,7 +40,7 @@ var layers = map[string][]string{
 	"server/session": {"grants", "keys", "storage", "users"},
 	"server/oauth":   {"clients", "config", "grants", "keys", "server/session", "server/ui", "storage", "users"},
 	"server/login":   {"clients", "grants", "server/oauth", "server/session", "server/ui", "storage", "users"},
-	"server": {"clients", "config", "grants", "keys", "server/login", "server/oauth", "server/session", "server/ui", "storage", "users"},
+	"server":         {"clients", "config", "grants", "keys", "server/login", "server/oauth", "server/session", "server/ui", "storage", "users"},
 
 	// Tests start the whole server with it.
 	"server/servertest": {"clients", "config", "grants", "keys", "server", "storage", "storage/storagetest", "users"},
