@@ -76,7 +76,14 @@ export async function redeem(metadata, clientID, redirectURI, answer, transactio
     code: answer.get('code') ?? '',
     code_verifier: transaction.verifier,
   });
-  return { ...tokens, claims: readIDToken(tokens.idToken, metadata.issuer, clientID, transaction.nonce) };
+  try {
+    return { ...tokens, claims: readIDToken(tokens.idToken, metadata.issuer, clientID, transaction.nonce) };
+  } catch (error) {
+    // These are not the tokens that we asked for, and a cookie came with them: it must
+    // not become a session at the next renewal.
+    await revoke(metadata, clientID).catch(() => {});
+    throw error;
+  }
 }
 
 function explain(answer) {
