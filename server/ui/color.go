@@ -140,10 +140,24 @@ func (t theme) properties(accent color) string {
 
 	var b strings.Builder
 	for _, property := range []struct{ name, value string }{
-		{"ground", t.ground}, {"card", t.card}, {"text", t.text}, {"muted", t.muted}, {"line", t.line}, {"edge", t.edge},
-		{"danger", t.danger}, {"danger-soft", t.dangerSoft}, {"good", t.good}, {"good-soft", t.goodSoft}, {"warn", t.warn}, {"warn-soft", t.warnSoft},
-		{"accent", fill.String()}, {"accent-hover", fill.mix(away, 0.14).String()}, {"accent-edge", edge.String()},
-		{"on-accent", on.String()}, {"accent-text", readable.String()}, {"accent-soft", soft.String()},
+		{"ground", t.ground},
+		{"card", t.card},
+		{"text", t.text},
+		{"muted", t.muted},
+		{"line", t.line},
+		{"edge", t.edge},
+		{"danger", t.danger},
+		{"danger-soft", t.dangerSoft},
+		{"good", t.good},
+		{"good-soft", t.goodSoft},
+		{"warn", t.warn},
+		{"warn-soft", t.warnSoft},
+		{"accent", fill.String()},
+		{"accent-hover", fill.mix(away, 0.14).String()},
+		{"accent-edge", edge.String()},
+		{"on-accent", on.String()},
+		{"accent-text", readable.String()},
+		{"accent-soft", soft.String()},
 	} {
 		b.WriteString("  --" + property.name + ": " + property.value + ";\n")
 	}

@@ -8,23 +8,31 @@ const deviceOn = " on "
 // The order matters: most browsers name others too, so that old sites let them in.
 var (
 	browsers = []struct{ mark, name string }{
-		{"Edg/", "Edge"}, {"EdgA/", "Edge"}, {"EdgiOS/", "Edge"},
-		{"OPR/", "Opera"}, {"OPT/", "Opera"},
+		{"Edg/", "Edge"},
+		{"EdgA/", "Edge"},
+		{"EdgiOS/", "Edge"},
+		{"OPR/", "Opera"},
+		{"OPT/", "Opera"},
 		{"Vivaldi/", "Vivaldi"},
 		{"YaBrowser/", "Yandex Browser"},
 		{"SamsungBrowser/", "Samsung Internet"},
-		{"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
+		{"Firefox/", "Firefox"},
+		{"FxiOS/", "Firefox"},
 		{"Chromium/", "Chromium"},
-		{"CriOS/", "Chrome"}, {"HeadlessChrome/", "Chrome"}, {"Chrome/", "Chrome"},
+		{"CriOS/", "Chrome"},
+		{"HeadlessChrome/", "Chrome"},
+		{"Chrome/", "Chrome"},
 		{"Safari/", "Safari"},
 	}
 	systems = []struct{ mark, name string }{
-		{"iPhone", "iPhone"}, {"iPad", "iPad"},
+		{"iPhone", "iPhone"},
+		{"iPad", "iPad"},
 		{"Android", "Android"},
 		{"CrOS", "ChromeOS"},
 		{"Windows", "Windows"},
 		{"Macintosh", "macOS"},
-		{"FreeBSD", "FreeBSD"}, {"OpenBSD", "OpenBSD"},
+		{"FreeBSD", "FreeBSD"},
+		{"OpenBSD", "OpenBSD"},
 		{"Linux", "Linux"},
 	}
 )
