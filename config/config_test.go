@@ -123,6 +123,18 @@ func TestLaterSourcesWin(t *testing.T) {
 	require.Equal(t, 2, c.PasswordThreads)
 }
 
+func TestAFlagOfTheSameNameIsNoSetting(t *testing.T) {
+	other := pflag.NewFlagSet("verb", pflag.ContinueOnError)
+	config.AddFlags(other, "database")
+	other.String("address", "", "of somebody else")
+	require.NoError(t, other.Parse([]string{"--address", "192.0.2.7", "--database", "sqlite:flag.db"}))
+	c := load(t, config.Sources{Flags: other})
+	require.Equal(t, "127.0.0.1:8080", c.Address)
+	require.Empty(t, c.Origin("address"))
+	require.Equal(t, "sqlite:flag.db", string(c.Database))
+	require.Equal(t, "--database", c.Origin("database"))
+}
+
 func TestTheFileMayBeNamedByAVariable(t *testing.T) {
 	read := files(map[string]string{"a.yaml": "log_level: warn", "b.yaml": "log_level: debug"})
 	c := load(t, config.Sources{ReadFile: read, Environ: []string{"GRANTOR_CONFIG=a.yaml"}})

@@ -43,8 +43,13 @@ func AddFlags(flags *pflag.FlagSet, keys ...string) {
 			usage += " (default " + f.fallback + ")"
 		}
 		flags.String(f.flag, "", usage)
+		// Only a flag that was declared just now can be missing.
+		_ = flags.SetAnnotation(f.flag, isSetting, []string{f.key})
 	}
 }
+
+// isSetting marks the flags of AddFlags: a verb may have another of the same name.
+const isSetting = "grantor_setting"
 
 // Load resolves the settings. The error, if any, is Faults: all of them at once.
 // The Config is then what could be read, fit only for being shown.
@@ -128,23 +133,16 @@ func (l *loader) readFlags() {
 	if l.Flags == nil {
 		return
 	}
-	keys := map[string]string{}
-	for _, f := range fields(&l.config) {
-		if f.flag != "" {
-			keys[f.flag] = f.key
-		}
-	}
+	names := map[string]string{}
 	provider := posflag.ProviderWithFlag(l.Flags, noDelimiter, nil, func(f *pflag.Flag) (string, any) {
-		return keys[f.Name], posflag.FlagVal(l.Flags, f)
-	})
-	l.merge("flags", provider, func(key string) string {
-		for flag, k := range keys {
-			if k == key {
-				return "--" + flag
-			}
+		if len(f.Annotations[isSetting]) == 0 {
+			return "", nil
 		}
-		return ""
+		key := f.Annotations[isSetting][0]
+		names[key] = "--" + f.Name
+		return key, posflag.FlagVal(l.Flags, f)
 	})
+	l.merge("flags", provider, func(key string) string { return names[key] })
 }
 
 func (l *loader) decode() {

@@ -264,20 +264,56 @@ func (c *cli) userSwitch(verb, short string, do func(d desk, ctx context.Context
 }
 
 func (c *cli) userUnlock() *cobra.Command {
-	cmd := &cobra.Command{Use: "unlock USER", Short: "Forget the user's failed sign-ins, so that the next is not delayed", Args: arguments}
-	cmd.RunE = c.withUser(func(ctx context.Context, d desk, u users.User) error {
-		some, err := d.UnlockUser(ctx, u.ID)
-		if err != nil {
-			return err
+	var address string
+	cmd := &cobra.Command{
+		Use: "unlock [USER]", Short: "Forget failed sign-ins, of a user or from an address, so that the next is not delayed",
+		Example: `  grantor user unlock alice
+  grantor user unlock --address 192.0.2.7          (IPv6: the /64 that it is in)`,
+	}
+	cmd.Flags().StringVar(&address, "address", "", "`IP` address whose sign-ins are delayed, whoever they are for")
+	cmd.Args = func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) > 1:
+			return &usageError{message: fmt.Sprintf("grantor user unlock takes only USER, not also %q", args[1]), hint: "grantor user unlock --help"}
+		case len(args) == 0 && !cmd.Flags().Changed("address"):
+			return &usageError{message: "grantor user unlock needs USER or --address", hint: "grantor user unlock --help"}
+		case cmd.Flags().Changed("address") && users.AddressAccount(address) == "":
+			return &usageError{message: fmt.Sprintf("--address %q is not an IP address", address), hint: "write it like 192.0.2.7 or 2001:db8::7, without a port"}
 		}
-		said := "unlocked"
-		if !some {
-			said = "has no failed sign-ins"
-		}
-		_, err = fmt.Fprintf(c.stdout, "user %s %s\n", plain(u.Name), said)
-		return err
-	})
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return c.withStore(cmd, func(ctx context.Context, d desk) error {
+			for _, login := range args {
+				u, err := findUser(ctx, d, login)
+				if err != nil {
+					return err
+				}
+				some, err := d.UnlockUser(ctx, u.ID)
+				if err := c.sayUnlocked("user "+u.Name, some, err); err != nil {
+					return err
+				}
+			}
+			if address == "" {
+				return nil
+			}
+			some, err := d.UnlockAddress(ctx, address)
+			return c.sayUnlocked("address "+strings.TrimPrefix(users.AddressAccount(address), "@"), some, err)
+		})
+	}
 	return cmd
+}
+
+func (c *cli) sayUnlocked(who string, some bool, err error) error {
+	if err != nil {
+		return err
+	}
+	said := "unlocked"
+	if !some {
+		said = "has no failed sign-ins"
+	}
+	_, err = fmt.Fprintf(c.stdout, "%s %s\n", plain(who), said)
+	return err
 }
 
 func (c *cli) userDelete() *cobra.Command {
