@@ -230,8 +230,10 @@ func TestCheckRefuses(t *testing.T) {
 }
 
 func TestCheckTellsAllFaultsInOneLine(t *testing.T) {
-	c := clients.Client{ID: "a\nb", Name: "x\ny", Grants: []string{"im\nplicit"}, RedirectURIs: []string{"https://a.test/\r\nb", strings.Repeat("z", 5000)}, Scope: []string{"\x1b[31m"},
-		PostLogoutRedirectURIs: []string{"x\ny"}, BackchannelLogoutURI: "x\ny", IDTokenAlg: "\x1b", UserinfoAlg: "a\nb", ClientURI: "\n", PolicyURI: strings.Repeat("\n", 5000), TOSURI: "\x1b"}
+	c := clients.Client{
+		ID: "a\nb", Name: "x\ny", Grants: []string{"im\nplicit"}, RedirectURIs: []string{"https://a.test/\r\nb", strings.Repeat("z", 5000)}, Scope: []string{"\x1b[31m"},
+		PostLogoutRedirectURIs: []string{"x\ny"}, BackchannelLogoutURI: "x\ny", IDTokenAlg: "\x1b", UserinfoAlg: "a\nb", ClientURI: "\n", PolicyURI: strings.Repeat("\n", 5000), TOSURI: "\x1b",
+	}
 	err := c.Check()
 	require.ErrorIs(t, err, clients.ErrInvalid)
 	require.NotContains(t, err.Error(), "\n")
