@@ -289,7 +289,7 @@ func TestRefresh_table(t *testing.T) {
 	const us = time.Microsecond
 	at := func(generation int64, since time.Duration) grants.Grant {
 		return grants.Grant{
-			ID: someID(0), ClientID: "app", Scope: []string{"read", "write"}, State: grants.Live, Generation: generation,
+			ID: someID(0), ClientID: "app", Scope: []string{"read", "write"}, Audience: []string{"a", "b"}, State: grants.Live, Generation: generation,
 			CreatedAt: born, RotatedAt: born.Add(-since), ExpiresAt: born.Add(time.Hour),
 		}
 	}
@@ -313,6 +313,9 @@ func TestRefresh_table(t *testing.T) {
 		{"R-09 more than the scope", at(3, 0), grants.Showing{Generation: 3, Scope: []string{"write", "admin"}}, grants.Exceeds},
 		{"R-09 more than the scope in a retry", at(3, 0), grants.Showing{Generation: 2, Scope: []string{"admin"}}, grants.Exceeds},
 		{"more than the scope with an old one is reuse all the same", at(3, 0), grants.Showing{Generation: 1, Scope: []string{"admin"}}, grants.Reused},
+		{"none of the audiences is registered any more", at(3, 0), grants.Showing{Generation: 3, Registered: []string{"other"}}, grants.Astray},
+		{"nothing is registered any more", at(3, 0), grants.Showing{Generation: 3, Registered: []string{}}, grants.Astray},
+		{"one of the audiences is still registered", at(3, 0), grants.Showing{Generation: 3, Registered: []string{"other", "b"}}, grants.Rotated},
 		{"R-12 idle, last moment", at(3, limits.Idle-us), grants.Showing{Generation: 3}, grants.Rotated},
 		{"R-12 idle", at(3, limits.Idle), grants.Showing{Generation: 3}, grants.Idle},
 		{"R-12 absolute, last moment", with(at(3, 0), func(g *grants.Grant) { g.ExpiresAt = born.Add(us) }), grants.Showing{Generation: 3}, grants.Rotated},
@@ -334,6 +337,68 @@ func TestRefresh_table(t *testing.T) {
 				want.Generation, want.RotatedAt = want.Generation+1, born
 			case grants.Reused:
 				want.RevokedAt, want.Reason = born, grants.ReasonReuse
+			}
+			require.Equal(t, want, after)
+		})
+	}
+}
+
+// TestRedeem_table is the same page for codes.
+func TestRedeem_table(t *testing.T) {
+	t.Parallel()
+	const us = time.Microsecond
+	code := func(change func(*grants.Grant)) grants.Grant {
+		g := grants.Grant{
+			ID: someID(0), ClientID: "app", Scope: []string{"openid"}, State: grants.Live, CreatedAt: born, RotatedAt: born, ExpiresAt: born.Add(grants.CodeLifetime),
+			RedirectURI: "https://app.test/cb", CodeChallenge: "c",
+		}
+		change(&g)
+		return g
+	}
+	fresh := code(func(*grants.Grant) {})
+	used := func(since time.Duration, generation int64) grants.Grant {
+		return code(func(g *grants.Grant) {
+			g.Generation, g.RotatedAt, g.ExpiresAt = generation, born.Add(-since), born.Add(life)
+		})
+	}
+	right := grants.Redemption{ClientID: "app", RedirectURI: "https://app.test/cb", Challenge: "c", Life: life}
+	with := func(change func(*grants.Redemption)) grants.Redemption { r := right; change(&r); return r }
+	for _, c := range []struct {
+		name  string
+		grant grants.Grant
+		show  grants.Redemption
+		at    time.Duration
+		want  grants.Verdict
+	}{
+		{"the first use", fresh, right, 0, grants.Redeemed},
+		{"the last moment", fresh, right, grants.CodeLifetime - us, grants.Redeemed},
+		{"too late", fresh, right, grants.CodeLifetime, grants.Dead},
+		{"another client", fresh, with(func(r *grants.Redemption) { r.ClientID = "other" }), 0, grants.Foreign},
+		{"another redirect URI", fresh, with(func(r *grants.Redemption) { r.RedirectURI += "/" }), 0, grants.Mismatch},
+		{"no redirect URI though there was one", fresh, with(func(r *grants.Redemption) { r.RedirectURI = "" }), 0, grants.Mismatch},
+		{"a redirect URI though there was none", code(func(g *grants.Grant) { g.RedirectURI = "" }), right, 0, grants.Redeemed},
+		{"another verifier", fresh, with(func(r *grants.Redemption) { r.Challenge = "d" }), 0, grants.Mismatch},
+		{"no verifier", fresh, with(func(r *grants.Redemption) { r.Challenge = "" }), 0, grants.Mismatch},
+		{"a verifier though there was no challenge", code(func(g *grants.Grant) { g.CodeChallenge = "" }), right, 0, grants.Mismatch},
+		{"a double click", used(limits.Retry-us, 1), right, 0, grants.Repeated},
+		{"a replay", used(limits.Retry, 1), right, 0, grants.Replayed},
+		{"a replay after renewals", used(limits.Retry, 7), right, 0, grants.Replayed},
+		{"a replay without the verifier", used(time.Hour, 1), with(func(r *grants.Redemption) { r.Challenge = "" }), 0, grants.Mismatch},
+		{"a replay by another client", used(time.Hour, 1), with(func(r *grants.Redemption) { r.ClientID = "other" }), 0, grants.Foreign},
+		{"revoked", code(func(g *grants.Grant) { g.RevokedAt, g.Reason = born, grants.ReasonSignedOut }), right, 0, grants.Dead},
+		{"a state that is not live", code(func(g *grants.Grant) { g.State = "pending" }), right, 0, grants.Dead},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			now := born.Add(c.at)
+			after, verdict := c.grant.Redeem(c.show, limits.At(now))
+			require.Equal(t, c.want, verdict)
+			want := c.grant
+			switch verdict {
+			case grants.Redeemed:
+				want.Generation, want.RotatedAt, want.ExpiresAt = 1, now, born.Add(life)
+			case grants.Replayed:
+				want.RevokedAt, want.Reason = now, grants.ReasonCodeReplay
 			}
 			require.Equal(t, want, after)
 		})

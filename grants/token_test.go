@@ -66,7 +66,7 @@ func TestMint_never_makes_the_same_token_for_two_things(t *testing.T) {
 	seen := map[string]string{}
 	for _, k := range []byte{0, 100} {
 		codec := newCodec(t, key(k))
-		for _, kind := range []grants.Kind{grants.Code, grants.Refresh} {
+		for _, kind := range []grants.Kind{grants.Code, grants.Refresh, grants.Browser} {
 			for _, id := range []byte{0, 1} {
 				for _, generation := range []int64{0, 1, 255, 256, math.MaxInt64} {
 					token, what := codec.Mint(kind, someID(id), generation), fmt.Sprint(k, kind, id, generation)
@@ -82,11 +82,11 @@ func TestMint_never_makes_the_same_token_for_two_things(t *testing.T) {
 func TestParse_refuses_every_change_R11_C08(t *testing.T) {
 	t.Parallel()
 	codec := newCodec(t, key(0))
-	for _, kind := range []grants.Kind{grants.Code, grants.Refresh} {
+	for _, kind := range []grants.Kind{grants.Code, grants.Refresh, grants.Browser} {
 		token := codec.Mint(kind, someID(7), 3)
 		refused := func(changed, how string) {
 			t.Helper()
-			for _, as := range []grants.Kind{grants.Code, grants.Refresh} {
+			for _, as := range []grants.Kind{grants.Code, grants.Refresh, grants.Browser} {
 				id, generation, err := codec.Parse(as, changed)
 				require.Equal(t, grants.ErrToken, err, "%s: %q", how, changed)
 				require.Zero(t, id, how)
@@ -209,7 +209,7 @@ func TestID_text_goes_both_ways_and_no_other(t *testing.T) {
 // small changes of true tokens.
 func FuzzParse(f *testing.F) {
 	codec := newCodec(f, key(0), key(50))
-	for _, kind := range []grants.Kind{grants.Code, grants.Refresh} {
+	for _, kind := range []grants.Kind{grants.Code, grants.Refresh, grants.Browser} {
 		token := codec.Mint(kind, someID(0), 1)
 		f.Add(token)
 		f.Add(token[:83])
@@ -222,7 +222,7 @@ func FuzzParse(f *testing.F) {
 	mints := []*grants.Codec{newCodec(f, key(0)), newCodec(f, key(50))}
 	f.Fuzz(func(t *testing.T, token string) {
 		accepted := 0
-		for _, kind := range []grants.Kind{grants.Code, grants.Refresh} {
+		for _, kind := range []grants.Kind{grants.Code, grants.Refresh, grants.Browser} {
 			id, generation, err := codec.Parse(kind, token)
 			if err != nil {
 				require.Equal(t, grants.ErrToken, err)

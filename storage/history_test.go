@@ -122,6 +122,7 @@ func (h *played) refresh() {
 	}
 	show.Thumbprint += rapid.SampledFrom([]string{"", "", "", "", "", "", "", "x"}).Draw(h.t, "another key")
 	show.Audience = rapid.SampledFrom([][]string{nil, nil, nil, nil, nil, nil, nil, {"https://api.test"}, {"https://api"}, {"\x00"}, {"api", "api"}}).Draw(h.t, "audience")
+	show.Registered = rapid.SampledFrom([][]string{nil, nil, nil, nil, {"https://api.test", "x"}, {"other"}, {"https://api"}, {}}).Draw(h.t, "registered")
 	bounds := limits.At(h.e.Clock.Now())
 	want, verdict := h.grant.Refresh(show, bounds)
 	h.seen[verdict]++

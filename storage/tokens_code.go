@@ -68,8 +68,11 @@ func (*Tokens) InvalidateAuthorizeCodeSession(context.Context, string) error { r
 // Dead, without a grant: who can not redeem learns nothing. from is where it came from.
 func (s *Store) Redeem(ctx context.Context, id grants.ID, r grants.Redemption, b grants.Bounds, from string) (grants.Grant, users.User, grants.Verdict, error) {
 	// What the databases would not take is in none of their rows.
-	if !storable(r.RedirectURI) || !storable(r.Challenge) {
+	if !storable(r.Challenge) {
 		return grants.Grant{}, users.User{}, grants.Dead, nil
+	}
+	if !storable(r.RedirectURI) {
+		r.RedirectURI = ""
 	}
 	var row grantRow
 	var user userRow
