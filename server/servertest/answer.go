@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -65,6 +66,7 @@ func Claims(t testing.TB, token string) map[string]any {
 var registered = map[string]bool{
 	"invalid_request": true, "invalid_client": true, "invalid_grant": true, "unauthorized_client": true, "unsupported_grant_type": true,
 	"invalid_scope": true, "invalid_target": true, "invalid_token": true, "insufficient_scope": true, "temporarily_unavailable": true, "server_error": true,
+	"access_denied": true,
 }
 
 // public documents may be kept.
@@ -78,7 +80,8 @@ func (w *World) look(r *Request, a *Answer) {
 	w.seen.answer(a)
 	require.Len(t, a.Header.Values("X-Request-Id"), 1, where)
 	require.Equal(t, "nosniff", a.Header.Get("X-Content-Type-Options"), where)
-	require.Empty(t, a.Header.Get("Location"), where)
+	html := strings.HasPrefix(a.Header.Get("Content-Type"), "text/html")
+	w.lookAtLocation(a, where)
 	if a.Status == http.StatusServiceUnavailable && (w.broken || r.Path == "/readyz") {
 		require.NotEmpty(t, a.Header.Get("Retry-After"), where)
 	} else {
@@ -92,9 +95,56 @@ func (w *World) look(r *Request, a *Answer) {
 			require.Equal(t, "no-store", a.Header.Get("Cache-Control"), where)
 		}
 	}
+	if html {
+		w.lookAtPage(a, where)
+		return
+	}
 	if a.Status >= 400 && len(a.Body) > 0 && r.Path != "/readyz" {
 		w.lookAtError(r, a, where)
 	}
+}
+
+var loopbackPort = regexp.MustCompile(`^(http://(?:127\.0\.0\.1|\[::1\])):[0-9]+`)
+
+// lookAtLocation: a redirect is never 307 or 308, which would repeat a password, and leads
+// to a page of the server or to what some client of the World is registered with.
+func (w *World) lookAtLocation(a *Answer, where string) {
+	w.t.Helper()
+	to := a.Header.Get("Location")
+	if to == "" {
+		return
+	}
+	require.Equal(w.t, http.StatusSeeOther, a.Status, where)
+	if strings.HasPrefix(to, "/") {
+		require.False(w.t, strings.HasPrefix(to, "//"), where)
+		return
+	}
+	// A program on the device listens on any port: RFC 8252 section 7.3.
+	to = loopbackPort.ReplaceAllString(to, "$1")
+	for _, registered := range *w.registered {
+		registered = loopbackPort.ReplaceAllString(registered, "$1")
+		if to == registered || strings.HasPrefix(to, registered+"?") || strings.HasPrefix(to, registered+"&") || strings.HasPrefix(to, registered+"#") {
+			return
+		}
+	}
+	require.Fail(w.t, "redirect to what nobody registered", where+" -> "+to)
+}
+
+// lookAtPage is L-02: true of every page, whatever its status.
+func (w *World) lookAtPage(a *Answer, where string) {
+	t := w.t
+	t.Helper()
+	policy := a.Header.Get("Content-Security-Policy")
+	require.Contains(t, policy, "default-src 'none'", where)
+	require.Contains(t, policy, "frame-ancestors 'none'", where)
+	require.Contains(t, policy, "base-uri 'none'", where)
+	require.NotContains(t, policy, "unsafe", where)
+	require.Contains(t, []string{"same-origin", "no-referrer"}, a.Header.Get("Referrer-Policy"), where)
+	require.Equal(t, "no-store", a.Header.Get("Cache-Control"), where)
+	require.Equal(t, "DENY", a.Header.Get("X-Frame-Options"), where)
+	body := string(a.Body)
+	require.NotContains(t, body, "<svg onload", where)
+	require.NotContains(t, body, "<script>", where)
 }
 
 func (w *World) lookAtError(r *Request, a *Answer, where string) {

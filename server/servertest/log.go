@@ -110,6 +110,10 @@ func (s *seen) answer(a *Answer) {
 	for _, member := range []string{"access_token", "refresh_token", "id_token"} {
 		s.add(a.Text(member))
 	}
+	if to, err := url.Parse(a.Header.Get("Location")); err == nil {
+		s.add(to.Query().Get("code"))
+		s.add(to.Query().Get("request"))
+	}
 	for _, cookie := range a.Header.Values("Set-Cookie") {
 		_, value, _ := strings.Cut(cookie, "=")
 		value, _, _ = strings.Cut(value, ";")
@@ -117,7 +121,9 @@ func (s *seen) answer(a *Answer) {
 	}
 }
 
-var sensitive = []string{"password", "client_secret", "token", "refresh_token", "access_token", "code", "code_verifier", "client_assertion"}
+var sensitive = []string{"password", "client_secret", "token", "refresh_token", "access_token", "code", "code_verifier", "client_assertion",
+	"id_token_hint", "request", "csrf_token", "current_password", "new_password", "repeat_password",
+}
 
 // secretsOf are those that a request carries, in every form in which a log could hold them.
 func secretsOf(r *Request) []string {

@@ -20,6 +20,9 @@ const (
 // Chosen is the secret of the client "chosen", as a person would choose it.
 const Chosen = "a secret that Erika chose"
 
+// Native is where a program on the device listens, on any port.
+const Native = "http://127.0.0.1/cb"
+
 var (
 	users0 = []string{"alice", "bob"}
 	scopes = []string{"read", "write", "openid", "profile", "email"}
@@ -31,7 +34,8 @@ func Password(name string) string { return "the password of " + name }
 func population() []clients.Client {
 	circle := []string{clients.GrantPassword, clients.GrantRefreshToken}
 	code := append([]string{clients.GrantAuthorizationCode}, circle...)
-	back := []string{"https://app.test/cb"}
+	back := []string{Callback}
+	public := []string{clients.GrantAuthorizationCode, clients.GrantRefreshToken}
 	audience := []string{API, OtherAPI}
 	machine := []string{clients.GrantClientCredentials}
 	return []clients.Client{
@@ -45,6 +49,11 @@ func population() []clients.Client {
 		{ID: "b1", Public: true, Grants: circle, Scope: scopes, RefreshToken: clients.DeliverCookie, AllowedOrigins: []string{Origin}},
 		{ID: "basic", AuthMethod: clients.AuthBasic, Grants: machine},
 		{ID: "post", AuthMethod: clients.AuthPost, Grants: machine},
+		{ID: "own", Name: "Our own", Grants: code, RedirectURIs: back, Scope: scopes, FirstParty: true},
+		{ID: "two", Name: "Two Ways", Grants: code, RedirectURIs: []string{Callback, "https://app.test/cb2?x=1"}, Scope: scopes},
+		{ID: "old", Grants: code, RedirectURIs: back, Scope: scopes, PKCE: clients.PKCEOptional},
+		{ID: "n1", Public: true, Grants: public, RedirectURIs: []string{Native}, Scope: scopes},
+		{ID: "spa", Public: true, Grants: public, RedirectURIs: back, Scope: scopes, RefreshToken: clients.DeliverCookie, AllowedOrigins: []string{Origin}},
 		{ID: "rs", ResourceServer: true},
 		{ID: "rs-api", ResourceServer: true, Audience: []string{API}},
 		{ID: "rs-other", ResourceServer: true, Audience: []string{OtherAPI}},
@@ -95,7 +104,13 @@ func (w *World) create(c clients.Client) {
 	w.t.Helper()
 	c.SetDefaults()
 	require.NoError(w.t, c.Check())
+	w.returns(c)
 	require.NoError(w.t, w.Store.CreateClient(w.t.Context(), c))
+}
+
+// returns remembers where browsers may be sent for a client.
+func (w *World) returns(c clients.Client) {
+	*w.registered = append(append(*w.registered, c.RedirectURIs...), c.PostLogoutRedirectURIs...)
 }
 
 // UpdateClient changes a registration, as an administrator on this replica.
@@ -105,6 +120,7 @@ func (w *World) UpdateClient(id string, change func(*clients.Client)) {
 	require.NoError(w.t, err)
 	change(c)
 	require.NoError(w.t, c.Check())
+	w.returns(*c)
 	require.NoError(w.t, w.Store.UpdateClient(w.t.Context(), *c))
 }
 

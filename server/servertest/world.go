@@ -49,7 +49,9 @@ type World struct {
 	web     *http.Client
 	secrets map[string]string // of clients, by id
 	broken  bool
-	seen    *seen
+	// Where browsers may be sent.
+	registered *[]string
+	seen       *seen
 }
 
 // Issuer is what every World calls itself. Nothing is ever sent there.
@@ -74,7 +76,7 @@ func start(t testing.TB, e *storagetest.Env, setup Setup) *World {
 	}
 	text, err := keys.GenerateSecret(rand.Reader)
 	require.NoError(t, err)
-	w := &World{Env: e, Issuer: Issuer, t: t, setup: setup, secrets: map[string]string{}, seen: newSeen()}
+	w := &World{Env: e, Issuer: Issuer, t: t, setup: setup, secrets: map[string]string{}, seen: newSeen(), registered: new([]string)}
 	w.seen.add(text)
 	w.KeyringText = text
 	w.Keyring, err = keys.ParseSecrets(text)

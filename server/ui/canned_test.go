@@ -16,14 +16,14 @@ type shown struct {
 
 // evil is what a stranger may be called: markup, a writing direction that runs on, no
 // place to break a line.
-const evil = "<img src=x onerror=alert(1)>\u202e\"'\u2066&{{.CSRF}}" + "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW"
+const evil = "<img src=x onerror=alert(1)>\u202e\"'\u2066&\x1b[31m\u0085{{.CSRF}}" + "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW"
 
 // hostile is every page that shows what strangers chose.
 func hostile() []shown {
 	return []shown{
 		{"evil_sign_in", ui.SignIn{Request: evil, CSRF: evil, Client: evil, Username: evil, Fault: ui.FaultWrong}},
 		{"evil_sign_in_current", ui.SignIn{Request: evil, CSRF: evil, Client: evil, Username: evil, Current: evil}},
-		{"evil_consent", ui.Consent{Request: evil, CSRF: evil, Client: evil, Host: evil, User: evil, ClientURI: "javascript:alert(1)", PolicyURI: "https://a.test/\"><script>alert(1)</script>", TOSURI: "data:text/html,x", Scopes: []string{"openid", evil}, Audience: []string{evil}}},
+		{"evil_consent", ui.Consent{Request: evil, CSRF: evil, Client: evil, Host: evil, User: evil, ClientURI: "javascript://a.test/%0aalert(1)", PolicyURI: "https://a.test/\"><script>alert(1)</script>", TOSURI: "data:text/html,x", Scopes: []string{"openid", evil}, Audience: []string{evil}}},
 		{"evil_consent_native", ui.Consent{Request: evil, CSRF: evil, Client: evil, Host: evil, User: evil, Scopes: []string{evil}, Native: true}},
 		{"evil_sign_out", ui.SignOut{CSRF: evil, Request: evil, User: evil, Client: evil}},
 		{"evil_signed_out", ui.SignedOut{ReturnTo: "javascript:alert(1)", Client: evil}},

@@ -28,6 +28,9 @@ func TestText_can_be_read_on_its_ground(t *testing.T) {
 	}
 	for _, accent := range accents {
 		for theme, colors := range themesOf(t, accent) {
+			if theme == "dark" {
+				require.GreaterOrEqual(t, ratio(t, colors["accent"], colors["card"]), 3.0, "a dark accent would sink into a dark card: %s", accent)
+			}
 			for _, pair := range []struct {
 				front, back string
 				least       float64

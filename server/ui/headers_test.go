@@ -55,7 +55,7 @@ func TestPolicy_of_a_page_names_where_its_form_may_end(t *testing.T) {
 		{"nowhere else", nil, "'self'"},
 		{"an application", []string{"https://app.test", "com.example.app:"}, "'self' https://app.test com.example.app:"},
 		{"twice the same", []string{"https://app.test", "https://app.test"}, "'self' https://app.test"},
-		{"nothing that is more than a source", []string{"", "https://a.test; script-src *", "https://a.test\nX: y", "'unsafe-inline'", "https://a.test, default-src *", "https://ä.test"}, "'self'"},
+		{"nothing that is more than a source", []string{"", "https://a.test; script-src *", "https://a.test;x", "https://a.test\nX: y", "'unsafe-inline'", "https://a.test, default-src *", "https://ä.test"}, "'self'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
