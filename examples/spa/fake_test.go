@@ -26,7 +26,7 @@ type world struct {
 	mu       sync.Mutex
 	codes    map[string]url.Values      // authorization request, by code
 	sessions map[string]string          // who, by the value of the cookie
-	live     map[string]bool            // access tokens that the API accepts
+	live     map[string]string          // whose access tokens the API accepts
 	minted   []string                   // all secrets that went out
 	seen     map[string][]*http.Request // by path, form parsed
 	serial   int
@@ -38,13 +38,14 @@ type world struct {
 	apiStatus int                  // of the API, when not 0
 	answer    func(url.Values)     // changes the authorization response
 	claims    func(map[string]any) // changes the ID token
+	info      func(map[string]any) // changes the userinfo answer
 	linger    time.Duration        // before the token endpoint looks at the cookie
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
-		codes: map[string]url.Values{}, sessions: map[string]string{}, live: map[string]bool{}, seen: map[string][]*http.Request{},
+		codes: map[string]url.Values{}, sessions: map[string]string{}, live: map[string]string{}, seen: map[string][]*http.Request{},
 		who: "alice", life: 600,
 	}
 	serve := func(handler http.Handler) string {
@@ -57,6 +58,7 @@ func newWorld(t *testing.T) *world {
 	routes.HandleFunc("GET /.well-known/openid-configuration", w.discovery)
 	routes.HandleFunc("GET /auth", w.authorize)
 	routes.HandleFunc("POST /token", w.token)
+	routes.HandleFunc("/userinfo", w.userinfo)
 	routes.HandleFunc("POST /revoke", w.revoke)
 	routes.HandleFunc("GET /logout", w.logout)
 	w.issuer = serve(routes)
@@ -102,7 +104,7 @@ func (w *world) discovery(rw http.ResponseWriter, _ *http.Request) {
 	rw.Header().Set("Access-Control-Allow-Origin", "*")
 	answer(rw, http.StatusOK, map[string]any{
 		"issuer": w.issuer, "authorization_endpoint": w.issuer + "/auth", "token_endpoint": w.issuer + "/token",
-		"revocation_endpoint": w.issuer + "/revoke", "end_session_endpoint": w.issuer + "/logout",
+		"userinfo_endpoint": w.issuer + "/userinfo", "revocation_endpoint": w.issuer + "/revoke", "end_session_endpoint": w.issuer + "/logout",
 	})
 }
 
@@ -152,10 +154,10 @@ func (w *world) token(rw http.ResponseWriter, r *http.Request) {
 		delete(w.sessions, cookie.Value) // no retry window: two tabs that do not wait for each other lose
 	}
 	refresh, access := w.secret("refresh"), w.secret("access")
-	w.sessions[refresh], w.live[access] = who, true
+	w.sessions[refresh], w.live[access] = who, who
 	http.SetCookie(rw, &http.Cookie{Name: "grantor-rt-spa", Value: refresh, Path: "/", MaxAge: 3600, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	claims := map[string]any{
-		"iss": w.issuer, "aud": "spa", "sub": "id-of-" + who, "name": strings.ToUpper(who[:1]) + who[1:] + " Müller", "preferred_username": who,
+		"iss": w.issuer, "aud": "spa", "sub": "id-of-" + who,
 		"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(),
 	}
 	if nonce != "" {
@@ -168,6 +170,23 @@ func (w *world) token(rw http.ResponseWriter, r *http.Request) {
 	idToken := "eyJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString(body) + ".c2ln"
 	w.minted = append(w.minted, idToken)
 	answer(rw, http.StatusOK, map[string]any{"access_token": access, "token_type": "bearer", "expires_in": w.life, "id_token": idToken})
+}
+
+func (w *world) userinfo(rw http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	rw.Header().Set("Access-Control-Allow-Origin", w.spa)
+	rw.Header().Set("Access-Control-Allow-Headers", "Authorization")
+	if r.Method == http.MethodOptions {
+		rw.WriteHeader(http.StatusNoContent)
+		return
+	}
+	who := w.live[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
+	info := map[string]any{"sub": "id-of-" + who, "name": strings.ToUpper(who[:1]) + who[1:] + " Müller", "preferred_username": who}
+	if w.info != nil {
+		w.info(info)
+	}
+	answer(rw, http.StatusOK, info)
 }
 
 func (w *world) revoke(rw http.ResponseWriter, r *http.Request) {
@@ -236,7 +255,7 @@ func (w *world) orders(rw http.ResponseWriter, r *http.Request) {
 	case w.apiStatus != 0:
 		header.Set("Retry-After", "7")
 		http.Error(rw, "not now", w.apiStatus)
-	case !w.live[token]:
+	case w.live[token] == "":
 		header.Set("WWW-Authenticate", `Bearer realm="orders", error="invalid_token"`)
 		http.Error(rw, "no", http.StatusUnauthorized)
 	default:

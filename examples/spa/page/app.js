@@ -31,11 +31,11 @@ function takeAnswer() {
 
 async function callAPI() {
   const result = element('api-result');
-  const caller = session.claims?.sub;
+  const caller = session.person?.sub;
   result.textContent = 'Calling …';
   const text = await session.fetch(config.api).then(describe, excuse);
   // Meanwhile somebody may have signed out, or in: then it is nobody's business any more.
-  if (session.claims?.sub === caller) result.textContent = text;
+  if (session.person?.sub === caller) result.textContent = text;
 }
 
 function excuse(error) {
@@ -63,13 +63,13 @@ function show() {
   document.documentElement.dataset.state = session.state;
   element('status').textContent = session.message;
   element('problem').textContent = session.problem;
-  element('who').textContent = signedIn ? nameOf(session.claims) : 'nobody';
+  element('who').textContent = signedIn ? nameOf(session.person) : 'nobody';
   element('sign-in').hidden = session.state !== 'signed-out';
   element('sign-out').hidden = !signedIn;
   element('call-api').hidden = !signedIn;
   element('renew').hidden = !signedIn && session.state !== 'unsure';
-  if (shown !== session.claims?.sub) element('api-result').textContent = 'Not called yet.'; // that was about somebody else
-  shown = session.claims?.sub;
+  if (shown !== session.person?.sub) element('api-result').textContent = 'Not called yet.'; // that was about somebody else
+  shown = session.person?.sub;
   showExpiry();
   if (focused?.hidden) element('status').focus(); // or the keyboard starts at the top again
 }

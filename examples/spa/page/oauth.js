@@ -49,8 +49,6 @@ export async function authorizationRequest(metadata, clientID, redirectURI) {
     nonce: transaction.nonce,
     code_challenge: await s256(transaction.verifier),
     code_challenge_method: 'S256',
-    // Else the ID token says only a sub, and names have to be asked for at /userinfo.
-    claims: JSON.stringify({ id_token: { name: null, preferred_username: null } }),
   };
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
   return { url: url.href, transaction };
@@ -99,6 +97,17 @@ export async function renew(metadata, clientID) {
   return { ...tokens, claims: tokens.idToken && readIDToken(tokens.idToken, metadata.issuer, clientID) };
 }
 
+/**
+ * userinfo answers what the person of the ID token is called (OpenID Connect Core
+ * section 5.3). An ID token need not say more than sub.
+ */
+export async function userinfo(metadata, accessToken, sub) {
+  const info = await send(metadata.userinfo_endpoint, { headers: { Authorization: `Bearer ${accessToken}` } });
+  // Else one person's token could show another's name (section 5.3.2).
+  if (info.sub !== sub) throw new Refused('invalid_userinfo', 'That is another person.');
+  return info;
+}
+
 /** revoke ends the session of this application (RFC 7009), and takes the cookie away. */
 export async function revoke(metadata, clientID) {
   await post(metadata.revocation_endpoint, { client_id: clientID });
@@ -133,8 +142,8 @@ async function token(metadata, parameters) {
 /**
  * readIDToken answers the claims, after the checks of OpenID Connect Core section
  * 3.1.3.7. The signature is not among them: the token came from the token endpoint
- * itself, over TLS, and not through anybody's hands (item 6). It only says whose name
- * to show; what a person may do is for the API to decide, by the access token.
+ * itself, over TLS, and not through anybody's hands (item 6). It only says whose page
+ * this is; what a person may do is for the API to decide, by the access token.
  */
 export function readIDToken(token, issuer, clientID, nonce) {
   const wrong = (what) => new Refused('invalid_id_token', `The ID token has the wrong ${what}.`);

@@ -13,6 +13,7 @@ export class Session {
   state = 'starting';
   message = 'Starting …'; // what is going on
   problem = ''; // what went wrong last
+  person = null; // who is signed in: sub, from the ID token, and names once they are known
 
   #config;
   #changed;
@@ -29,9 +30,6 @@ export class Session {
     this.#changed = changed;
     this.#tabs.onmessage = ({ data }) => this.#heard(data);
   }
-
-  /** claims say who is signed in; undefined: nobody. */
-  get claims() { return this.#tokens?.claims; }
 
   /** expiresAt is when the access token ends, in milliseconds; undefined: there is none. */
   get expiresAt() { return this.#tokens?.expiresAt; }
@@ -140,13 +138,28 @@ export class Session {
   }
 
   #accept(tokens, message, problem = '') {
-    const known = this.#tokens;
     // An issuer need not send an ID token at a renewal (OpenID Connect Core section 12.2): then the old one goes on.
-    const { idToken = known?.idToken, claims = known?.claims ?? {} } = tokens;
+    const { idToken = this.#tokens?.idToken, claims = this.#tokens?.claims ?? {} } = tokens;
     this.#tokens = { ...tokens, idToken, claims };
     this.#tries = 0;
     this.state = 'signed-in';
+    if (!this.person || this.person.sub !== claims.sub) {
+      this.person = { sub: claims.sub };
+      this.#introduce(this.person);
+    }
     this.#say(message, problem);
+  }
+
+  // Names are for people to read: without them the page works as well.
+  async #introduce(person) {
+    try {
+      const info = await oauth.userinfo(this.#metadata, this.#tokens.accessToken, person.sub);
+      if (this.person !== person) return; // meanwhile it is somebody else's page
+      this.person = info;
+      this.#changed();
+    } catch {
+      // sub is shown.
+    }
   }
 
   #refused(error, problem) {
@@ -172,6 +185,7 @@ export class Session {
   #forget() {
     clearTimeout(this.#timer);
     this.#tokens = null;
+    this.person = null;
     this.#renewing = null;
     this.#tries = 0;
     this.#age++;
