@@ -1,13 +1,17 @@
 package storage
 
 import (
+	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"gorm.io/gorm"
 
-	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
 )
 
@@ -36,61 +40,106 @@ func others(userID string, keep grants.ID, why grants.Reason, at time.Time) endi
 // section 11), but not a code: nobody has its tokens yet.
 const notOffline = ` AND (generation = 0 OR replace(' ' || scope || ' ', ' offline_access ', '') = ' ' || scope || ' ')`
 
-// end does it. The sign-ins go first: a session that is being inserted for one of them
-// holds its row (Begin), so that the update afterwards sees it.
+// end does it, and counts both. The sign-ins go first: a session that is being inserted
+// for one of them holds its row (Begin), so that the update afterwards sees it.
 func (s *Store) end(tx *gorm.DB, e ending) (sessions, browsers int64, err error) {
 	left := map[grants.ID]bool{}
 	if e.browsers != "" {
-		if left, err = deleteBrowsers(tx, e); err != nil {
+		args := append([]any{e.userID}, e.args...)
+		err := each(tx, `DELETE FROM browsers WHERE user_id = ? AND `+e.browsers+` RETURNING id`, args, func(scan func(...any) error) error {
+			var raw []byte
+			if err := scan(&raw); err != nil {
+				return err
+			}
+			id, err := scanID(raw)
+			left[id] = true
+			return err
+		})
+		if err != nil {
 			return 0, 0, err
 		}
 	}
-	result := tx.Exec(`UPDATE grants SET revoked_at = ?, revoked_reason = ? WHERE user_id = ? AND revoked_at IS NULL AND `+e.sessions,
-		append([]any{micros(e.at), string(e.reason), e.userID}, e.args...)...)
-	if result.Error != nil {
-		return 0, 0, result.Error
-	}
-	if len(left) == 0 && result.RowsAffected == 0 {
-		return 0, 0, nil
-	}
-	return result.RowsAffected, int64(len(left)), s.fileNotices(tx, e, left)
-}
-
-func deleteBrowsers(tx *gorm.DB, e ending) (left map[grants.ID]bool, err error) {
-	rows, err := tx.Raw(`DELETE FROM browsers WHERE user_id = ? AND `+e.browsers+` RETURNING id`, append([]any{e.userID}, e.args...)...).Rows()
+	partings := map[parting]bool{}
+	args := append([]any{micros(e.at), string(e.reason), e.userID}, e.args...)
+	const update = `UPDATE grants SET revoked_at = ?, revoked_reason = ? WHERE user_id = ? AND revoked_at IS NULL AND `
+	err = each(tx, update+e.sessions+` RETURNING client_id, sid, generation`, args, func(scan func(...any) error) error {
+		sessions++
+		return part(scan, partings, nil)
+	})
 	if err != nil {
-		return nil, err
+		return 0, 0, err
 	}
-	defer func() { _ = rows.Close() }()
-	left = map[grants.ID]bool{}
-	for rows.Next() {
-		var raw []byte
-		if err := rows.Scan(&raw); err != nil {
-			return nil, err
-		}
-		id, err := scanID(raw)
+	if len(left) > 0 {
+		// Those that may go on offline, and those that ended before in some other way.
+		const others = `SELECT client_id, sid, MAX(generation) FROM grants WHERE user_id = ? AND sid IS NOT NULL GROUP BY client_id, sid`
+		err := each(tx, others, []any{e.userID}, func(scan func(...any) error) error { return part(scan, partings, left) })
 		if err != nil {
-			return nil, err
+			return 0, 0, err
 		}
-		left[id] = true
 	}
-	return left, rows.Err()
+	return sessions, int64(len(left)), s.fileNotices(tx, e, partings)
 }
 
-// fileNotices files one for each client that had a session of a sign-in that ended, or
-// whose session of a sign-in ended now, if it is registered to be told.
-func (s *Store) fileNotices(tx *gorm.DB, e ending, left map[grants.ID]bool) error {
-	list, err := partings(tx, e, left)
-	if err != nil || len(list) == 0 {
+// parting is one client's part in one sign-in that is over.
+type parting struct {
+	clientID string
+	browser  grants.ID
+}
+
+func (p parting) compare(other parting) int {
+	return cmp.Or(strings.Compare(p.clientID, other.clientID), bytes.Compare(p.browser[:], other.browser[:]))
+}
+
+// mostPartings bounds the statements; it is far more than one user has.
+const mostPartings = 1000
+
+// part notes a parting: never of a code that nobody redeemed, whose client knows of no
+// session, and of sign-ins in only, if that is not nil.
+func part(scan func(...any) error, noted map[parting]bool, only map[grants.ID]bool) error {
+	var p parting
+	var raw []byte
+	var generation int64
+	if err := scan(&p.clientID, &raw, &generation); err != nil {
 		return err
 	}
-	wants, err := s.wantNotices(tx, list)
+	if generation == 0 || raw == nil || len(noted) == mostPartings {
+		return nil
+	}
+	var err error
+	if p.browser, err = scanID(raw); err == nil && (only == nil || only[p.browser]) {
+		noted[p] = true
+	}
+	return err
+}
+
+// each runs a statement of a transaction and reads what it answers, to the end.
+func each(tx *gorm.DB, query string, args []any, read func(scan func(...any) error) error) (err error) {
+	rows, err := tx.Raw(query, args...).Rows()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := read(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// fileNotices files one for each client that is registered to be told.
+func (s *Store) fileNotices(tx *gorm.DB, e ending, partings map[parting]bool) error {
+	if len(partings) == 0 {
+		return nil
+	}
+	wants, err := s.wantNotices(tx, partings)
 	if err != nil {
 		return err
 	}
 	var values strings.Builder
 	var args []any
-	for _, p := range list {
+	// In one order always, or two endings of one user could wait for each other.
+	for _, p := range slices.SortedFunc(maps.Keys(partings), parting.compare) {
 		if !wants[p.clientID] {
 			continue
 		}
@@ -110,47 +159,12 @@ func (s *Store) fileNotices(tx *gorm.DB, e ending, left map[grants.ID]bool) erro
 	return tx.Exec(fmt.Sprintf(insertNotices, values.String()), args...).Error
 }
 
-// parting is one client's part in one sign-in that is over.
-type parting struct {
-	clientID string
-	browser  grants.ID
-}
-
-// mostPartings bounds one statement; it is far more than one user has.
-const mostPartings = 1000
-
-func partings(tx *gorm.DB, e ending, left map[grants.ID]bool) (list []parting, err error) {
-	// Never a code that nobody redeemed: its client knows of no session.
-	rows, err := tx.Raw(`SELECT client_id, sid, MAX(CASE WHEN revoked_at = ? AND revoked_reason = ? THEN 1 ELSE 0 END)
- FROM grants WHERE user_id = ? AND sid IS NOT NULL AND generation > 0 GROUP BY client_id, sid ORDER BY MAX(created_at) DESC`,
-		micros(e.at), string(e.reason), e.userID).Rows()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var p parting
-		var raw []byte
-		var now int
-		if err := rows.Scan(&p.clientID, &raw, &now); err != nil {
-			return nil, err
-		}
-		if p.browser, err = scanID(raw); err != nil {
-			return nil, err
-		}
-		if (now == 1 || left[p.browser]) && len(list) < mostPartings {
-			list = append(list, p)
-		}
-	}
-	return list, rows.Err()
-}
-
 // wantNotices reads the registrations in the transaction, not from the cache: filling
 // that could take a second connection while this one is held.
-func (s *Store) wantNotices(tx *gorm.DB, list []parting) (map[string]bool, error) {
-	ids := make([]string, len(list))
-	for i, p := range list {
-		ids[i] = p.clientID
+func (s *Store) wantNotices(tx *gorm.DB, partings map[parting]bool) (map[string]bool, error) {
+	ids := make([]string, 0, len(partings))
+	for p := range partings {
+		ids = append(ids, p.clientID)
 	}
 	var rows []clientRow
 	if err := tx.Where("id IN ? AND disabled_at IS NULL", grants.Distinct(ids)).Find(&rows).Error; err != nil {
@@ -164,9 +178,7 @@ func (s *Store) wantNotices(tx *gorm.DB, list []parting) (map[string]bool, error
 			s.log.WarnContext(tx.Statement.Context, "client is not told of a sign-out", "client", row.ID, "error", err)
 			continue
 		}
-		wants[row.ID] = tellable(c)
+		wants[row.ID] = c.BackchannelLogoutURI != ""
 	}
 	return wants, nil
 }
-
-func tellable(c clients.Client) bool { return c.BackchannelLogoutURI != "" }

@@ -1,0 +1,208 @@
+package storage_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/grantorhq/grantor/clients"
+	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/storage"
+	"github.com/grantorhq/grantor/storage/storagetest"
+)
+
+// signOut signs alice out of a browser where she used app.
+func signOut(t *testing.T, e *storagetest.Env) grants.ID {
+	t.Helper()
+	b := signIn(t, e, "alice")
+	at(t, e, b.ID, nil)
+	_, _, err := e.Store.EndBrowser(deadline(t), "id-alice", b.ID)
+	require.NoError(t, err)
+	return b.ID
+}
+
+func TestLogoutNotices_are_claimed_retried_and_forgotten(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx, s := deadline(t), e.Store
+		people(t, e)
+		filed := e.Clock.Now()
+		first := signOut(t, e)
+		e.Clock.Advance(time.Second)
+		second := signOut(t, e)
+		claim := func(most int) []storage.LogoutNotice {
+			t.Helper()
+			list, err := s.ClaimLogoutNotices(ctx, most, time.Minute)
+			require.NoError(t, err)
+			return list
+		}
+		list := claim(1)
+		require.Len(t, list, 1)
+		n := list[0]
+		require.NotZero(t, n.ID)
+		require.Equal(t, storage.LogoutNotice{ID: n.ID, ClientID: "app", UserID: "id-alice", BrowserID: first, Attempts: 1, CreatedAt: filed}, n, "the oldest first")
+		list = claim(10)
+		require.Len(t, list, 1)
+		require.Equal(t, second, list[0].BrowserID)
+		require.NoError(t, s.DeleteLogoutNotice(ctx, list[0].ID))
+		require.NoError(t, s.DeleteLogoutNotice(ctx, list[0].ID), "twice is fine")
+		require.NoError(t, s.RetryLogoutNotice(ctx, list[0].ID, e.Clock.Now()), "so is one that is gone")
+		require.Empty(t, claim(10))
+
+		// Who claimed it is gone: after the lease it is anybody's.
+		e.Clock.Advance(time.Minute - time.Microsecond)
+		require.Empty(t, claim(10))
+		e.Clock.Advance(time.Microsecond)
+		list = claim(10)
+		require.Len(t, list, 1)
+		require.Equal(t, 2, list[0].Attempts)
+		require.NoError(t, s.RetryLogoutNotice(ctx, n.ID, e.Clock.Now().Add(time.Hour)))
+		e.Clock.Advance(time.Hour - time.Microsecond)
+		require.Empty(t, claim(10))
+		e.Clock.Advance(time.Microsecond)
+		require.Len(t, claim(10), 1)
+
+		e.Clock.Set(filed.Add(storage.NoticeLifetime))
+		_, err := s.Clean(ctx, "me", time.Minute)
+		require.NoError(t, err)
+		require.Zero(t, number(t, database(t, e), `SELECT count(*) FROM logout_notices`))
+	})
+}
+
+// One notice for a client, user and sign-in. The second takes the first one's place with
+// another id: who is just telling the first does not delete the second.
+func TestLogoutNotices_one_for_each_client_and_sign_in(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx, s := deadline(t), e.Store
+		people(t, e)
+		b := signIn(t, e, "alice")
+		ends := func() {
+			t.Helper()
+			own, err := s.EndUserSession(ctx, "id-alice", at(t, e, b.ID, nil))
+			require.NoError(t, err)
+			require.True(t, own)
+		}
+		ends()
+		telling, err := s.ClaimLogoutNotices(ctx, 10, time.Hour)
+		require.NoError(t, err)
+		require.Len(t, telling, 1)
+		ends()
+		ends()
+		require.NoError(t, s.DeleteLogoutNotice(ctx, telling[0].ID))
+		again, err := s.ClaimLogoutNotices(ctx, 10, time.Hour)
+		require.NoError(t, err)
+		require.Len(t, again, 1, "due at once, and once")
+		require.NotEqual(t, telling[0].ID, again[0].ID)
+		require.Equal(t, 1, again[0].Attempts)
+	})
+}
+
+// What ends and what is told are one: a sign-out that failed tells nobody.
+func TestLogoutNotices_only_of_what_happened(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		people(t, e)
+		b := signIn(t, e, "alice")
+		session := at(t, e, b.ID, nil)
+		e.Tally.Fail(func(sql string) error {
+			if sql == "COMMIT" {
+				return errors.New("injected")
+			}
+			return nil
+		})
+		_, found, err := e.Store.EndBrowser(ctx, "id-alice", b.ID)
+		e.Tally.Fail(nil)
+		require.ErrorIs(t, err, storage.ErrUnavailable)
+		_ = found
+		require.Empty(t, told(t, e))
+		require.Empty(t, sessionOf(t, e, session).Dead)
+		_, in := signedIn(t, e, b.ID, 1)
+		require.True(t, in)
+	})
+}
+
+// A registration that can not be read keeps nobody signed in, and no other client untold.
+func TestLogoutNotices_survive_a_broken_registration(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		people(t, e)
+		b := signIn(t, e, "alice")
+		at(t, e, b.ID, nil)
+		at(t, e, b.ID, func(g *grants.Grant) { g.ClientID = "mail" })
+		_, err := database(t, e).ExecContext(ctx, `UPDATE clients SET registration = '{"v":99}' WHERE id = 'app'`)
+		require.NoError(t, err)
+		ended, _, err := e.Store.EndBrowser(ctx, "id-alice", b.ID)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, ended)
+		require.Equal(t, map[string]grants.ID{"mail": b.ID}, told(t, e))
+	})
+}
+
+// More clients than one statement of anything should mind.
+func TestLogoutNotices_for_many_clients(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		people(t, e)
+		b := signIn(t, e, "alice")
+		const many = 120
+		for i := range many {
+			id := fmt.Sprint("client-", i)
+			require.NoError(t, e.Store.CreateClient(ctx, clients.Client{ID: id, BackchannelLogoutURI: "https://app.test/logout"}))
+			at(t, e, b.ID, func(g *grants.Grant) { g.ClientID = id })
+		}
+		_, _, err := e.Store.EndBrowser(ctx, "id-alice", b.ID)
+		require.NoError(t, err)
+		list, err := e.Store.ClaimLogoutNotices(ctx, 1000, time.Minute)
+		require.NoError(t, err)
+		require.Len(t, list, many)
+	})
+}
+
+// However many replicas claim at once, each notice is told by one of them.
+func TestConcurrent_claims_of_notices_share_them(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		people(t, e)
+		const notices, claimers = 40, 8
+		for range notices {
+			signOut(t, e)
+		}
+		stores := []*storage.Store{e.Store, e.Open()}
+		errs := make([]error, claimers)
+		var mu sync.Mutex
+		seen := map[grants.ID]int{}
+		together(claimers, func(i int) {
+			for range 2 * notices {
+				var list []storage.LogoutNotice
+				if list, errs[i] = stores[i%2].ClaimLogoutNotices(ctx, 3, time.Hour); errs[i] != nil {
+					return
+				}
+				mu.Lock()
+				for _, n := range list {
+					seen[n.ID]++
+				}
+				enough := len(seen) == notices
+				mu.Unlock()
+				if enough {
+					return
+				}
+			}
+		})
+		for _, err := range errs {
+			require.NoError(t, err)
+		}
+		require.Len(t, seen, notices)
+		for id, times := range seen {
+			require.Equal(t, 1, times, id)
+		}
+	})
+}
