@@ -44,7 +44,7 @@ func (h *Handler) showConsent(w http.ResponseWriter, r *http.Request, a *oauth.A
 	c := a.Client.Client
 	return h.Pages.Write(w, r, a.View(status), ui.Consent{
 		Request: sealed, CSRF: csrf, Client: a.Name(), ClientURI: c.ClientURI, PolicyURI: c.PolicyURI, TOSURI: c.TOSURI,
-		Host: a.Host(), User: in.User.Name, Scopes: a.Scope, Audience: h.others(a.Audience), Native: c.Native(),
+		Host: a.Host(), User: in.User.Name, Scopes: a.Scope, Audience: h.others(a.Audience), Native: a.Native(),
 	})
 }
 

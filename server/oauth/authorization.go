@@ -129,6 +129,12 @@ func (a *Authorization) next(in *storage.SignedIn, now time.Time) step {
 	return stepIssue
 }
 
+// Native reports whether the answer goes to a program on the device, of which nobody can
+// say that it is the client.
+func (a *Authorization) Native() bool {
+	return a.Client.Client.Public && clients.NativeRedirectURI(a.RedirectURI)
+}
+
 func (a *Authorization) fresh(in *storage.SignedIn) bool {
 	return in != nil && a.Fresh == in.ID && a.FreshGeneration == in.Generation
 }
@@ -152,7 +158,7 @@ func (a *Authorization) needsConsent(in *storage.SignedIn) bool {
 		return true
 	case c.FirstParty:
 		return false
-	case c.Native():
+	case a.Native():
 		// Another program may use its id and its redirect URI: RFC 8252 section 8.6.
 		return true
 	}
