@@ -54,18 +54,14 @@ func cutLoopbackPort(uri string) (host, rest string, ok bool) {
 	return "", "", false
 }
 
-// Native reports whether the client is an app on somebody's device whose identity
-// nothing assures: it has no secret, and any other app there can receive its answers
-// (RFC 8252 section 8.6). Such a client is never let through without asking the person.
-func (c *Client) Native() bool {
-	return c.Public && len(c.RedirectURIs) > 0 &&
-		!slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return !NativeRedirectURI(uri) })
-}
-
-// NativeRedirectURI reports whether a redirect URI leads to whichever app on the
-// person's device takes it: to the loopback interface or a private-use scheme. A public
-// client that has such a URI beside one on the web is Native only when it uses this one.
-func NativeRedirectURI(uri string) bool {
+// Native reports whether an answer that goes to this redirect URI reaches whichever app
+// on the person's device takes it (the loopback interface, a private-use scheme), and
+// the client has no secret that the app would have to show. Nobody can say then that
+// the app is the client, so the person is always asked: RFC 8252 section 8.6.
+func (c *Client) Native(uri string) bool {
+	if !c.Public {
+		return false
+	}
 	u, err := url.Parse(uri)
 	if err != nil {
 		return false

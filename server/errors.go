@@ -60,7 +60,7 @@ func problemOf(err error) problem {
 		return problem{status: http.StatusNotFound, Code: "invalid_request", Description: "There is no such session of yours.", reason: "no such session", kind: ui.ProblemNotFound}
 	case errors.Is(err, users.ErrConflict):
 		return problem{status: http.StatusConflict, Code: "invalid_request", Description: "It was changed meanwhile. Try again.", reason: "changed meanwhile", kind: ui.ProblemExpired}
-	case errors.Is(err, errNotFound):
+	case errors.Is(err, errNotFound), errors.Is(err, ui.ErrNoLogo):
 		return problem{status: http.StatusNotFound, Code: "invalid_request", Description: "There is nothing at this path.", reason: "no such path", kind: ui.ProblemNotFound}
 	case errors.Is(err, errMethod):
 		return problem{status: http.StatusMethodNotAllowed, Code: "invalid_request", Description: "The method is not allowed here.", reason: "method not allowed", kind: ui.ProblemMethod}

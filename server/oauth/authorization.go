@@ -132,7 +132,7 @@ func (a *Authorization) next(in *storage.SignedIn, now time.Time) step {
 // Native reports whether the answer goes to a program on the device, of which nobody can
 // say that it is the client.
 func (a *Authorization) Native() bool {
-	return a.Client.Client.Public && clients.NativeRedirectURI(a.RedirectURI)
+	return a.Client.Client.Native(a.RedirectURI)
 }
 
 func (a *Authorization) fresh(in *storage.SignedIn) bool {
