@@ -251,7 +251,7 @@ func (h *Handler) checkParameters(a *Authorization) error {
 }
 
 // checkChallenge is RFC 7636 section 4.4.1, S256 only. A confidential client may be
-// registered to do without (docs/decisions/0011): what it sends is held against it all the same.
+// registered to do without (docs/decisions/0014): what it sends is held against it all the same.
 func checkChallenge(form url.Values, c *clients.Client) error {
 	challenge, method := form.Get("code_challenge"), form.Get("code_challenge_method")
 	if challenge == "" && method == "" && c.PKCE == clients.PKCEOptional {

@@ -182,7 +182,7 @@ func (*Handler) ValidateRefreshToken(context.Context, fosite.Requester, string) 
 // AuthorizeCodeSignature is empty, like AccessTokenSignature.
 func (*Handler) AuthorizeCodeSignature(context.Context, string) string { return "" }
 
-// GenerateAuthorizeCode is never asked: the authorization endpoint is ours (docs/decisions/0012).
+// GenerateAuthorizeCode is never asked: the authorization endpoint is ours (docs/decisions/0011).
 func (*Handler) GenerateAuthorizeCode(context.Context, fosite.Requester) (token, signature string, err error) {
 	return "", "", fosite.ErrServerError
 }
