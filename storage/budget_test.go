@@ -74,6 +74,47 @@ func TestBudgets(t *testing.T) {
 		})
 		costs(1, "revoke an access token", func() { require.NoError(t, s.Deny(ctx, "jti", e.Clock.Now())) })
 
+		browser := signIn(t, e, "alice")
+		codes := make([]grants.Grant, 0, 2)
+		costs(1, "authorization code, at the authorization endpoint", func() {
+			g := code(e.Clock.Now(), newID(t))
+			g.BrowserID = browser.ID
+			begun, err := s.Begin(ctx, g, time.Time{})
+			require.NoError(t, err)
+			require.True(t, begun)
+			codes = append(codes, g)
+		})
+		costs(1, "who is signed in, and what they allowed", func() {
+			_, found, err := s.SignedIn(ctx, browser.ID, 1, "app", e.Clock.Now())
+			require.NoError(t, err)
+			require.True(t, found)
+		})
+		at := 0
+		costs(1, "authorization code, redeemed", func() {
+			_, _, verdict, err := s.Redeem(ctx, codes[at].ID, right, limits.At(e.Clock.Now()), "")
+			require.NoError(t, err)
+			require.Equal(t, grants.Redeemed, verdict)
+			at++
+		})
+		costs(2, "a code that is not honoured", func() {
+			_, _, verdict, err := s.Redeem(ctx, codes[0].ID, right, limits.At(e.Clock.Now()), "")
+			require.NoError(t, err)
+			require.Equal(t, grants.Dead, verdict)
+		})
+		costs(1, "sign in at a browser", func() { signIn(t, e, "alice") })
+		costs(1, "sign in again", func() {
+			var ok bool
+			var err error
+			browser.Generation, ok, err = s.RenewBrowser(ctx, browser, time.Time{})
+			require.NoError(t, err)
+			require.True(t, ok)
+		})
+		costs(1, "remember a consent", func() {
+			require.NoError(t, s.RememberConsent(ctx, "id-alice", storage.Consent{ClientID: "app", GrantedAt: e.Clock.Now()}))
+		})
+		costs(1, "where a user is signed in", func() { require.NoError(t, second(s.Browsers(ctx, "id-alice"))) })
+		costs(1, "claim notices", func() { require.NoError(t, second(s.ClaimLogoutNotices(ctx, 10, time.Minute))) })
+
 		e.Clock.Advance(limits.Retry)
 		e.Tally.Reset()
 		_, verdict, err := rotate(ctx, e, s, ids[0], generation-1)
@@ -146,6 +187,23 @@ func TestHotStatements_use_the_primary_key(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, s.Deny(ctx, "jti", e.Clock.Now()))
 
+		browser := signIn(t, e, "alice")
+		g := code(e.Clock.Now(), newID(t))
+		g.BrowserID = browser.ID
+		require.NoError(t, second(s.Begin(ctx, g, time.Time{})))
+		_, _, err = s.SignedIn(ctx, browser.ID, 1, "app", e.Clock.Now())
+		require.NoError(t, err)
+		for range 2 {
+			_, _, _, err = s.Redeem(ctx, g.ID, right, limits.At(e.Clock.Now()), "")
+			require.NoError(t, err)
+		}
+		_, _, err = s.RenewBrowser(ctx, browser, time.Time{})
+		require.NoError(t, err)
+		require.NoError(t, second(s.Browsers(ctx, "id-alice")))
+		require.NoError(t, s.RememberConsent(ctx, "id-alice", storage.Consent{ClientID: "app"}))
+		require.NoError(t, second(s.Consents(ctx, "id-alice")))
+		require.NoError(t, second(s.ClaimLogoutNotices(ctx, 10, time.Minute)))
+
 		for _, statement := range e.Tally.Statements() {
 			plan := explain(t, e, statement)
 			if !strings.HasPrefix(statement, "INSERT INTO denied_tokens") { // SQLite has nothing to say of it
@@ -178,6 +236,11 @@ func fill(t *testing.T, e *storagetest.Env, db *sql.DB) {
 		`INSERT INTO users (id, name, name_key, email, email_key, password_hash, profile, created_at, updated_at)
 		 SELECT 'u' || i, 'n' || i, 'n' || i, 'e' || i, 'e' || i, '', '{"v":1}', 0, 0 FROM ` + series,
 		`INSERT INTO clients (id, name, registration, version, created_at, updated_at) SELECT 'c' || i, '', '{"v":1}', 1, 0, 0 FROM ` + series,
+		`INSERT INTO browsers (id, generation, user_id, auth_time, amr, created_at, expires_at, user_agent, address)
+		 SELECT ` + blob + `, 1, 'u' || i, 0, '', 0, i, '', '' FROM ` + series,
+		`INSERT INTO consents (user_id, client_id, scope, audience, granted_at) SELECT 'u' || i, 'c' || i % 50, '', '', 0 FROM ` + series,
+		`INSERT INTO logout_notices (id, client_id, user_id, sid, attempts, created_at, due_at)
+		 SELECT ` + blob + `, 'c' || i % 50, 'u' || i, ` + blob + `, 0, i, i FROM ` + series,
 		`INSERT INTO denied_tokens (jti, expires_at) SELECT 'j' || i, i FROM ` + series,
 		`INSERT INTO grants (id, client_id, user_id, scope, audience, state, generation, redirect_uri, code_challenge, dpop_jkt, created_at, rotated_at, expires_at,
 		 created_from, rotated_from, details)

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"testing"
 	"time"
@@ -19,9 +20,35 @@ import (
 
 var errCut = errors.New("the connection was cut")
 
+// What prepare leaves besides a session.
+var theBrowser, theCode = grants.ID{98}, grants.ID{99}
+
+// prepare leaves one of everything: a session of generation 2, a sign-in with a session
+// whose client wants to be told, a code, and failures of alice.
+func prepare(t *testing.T, e *storagetest.Env) grants.ID {
+	t.Helper()
+	ctx := deadline(t)
+	reset(t, e)
+	id := begin(t, e, 1)[0]
+	_, _, err := rotate(ctx, e, e.Store, id, 1)
+	require.NoError(t, err)
+	now := e.Clock.Now()
+	require.NoError(t, e.Store.CreateClient(ctx, clients.Client{ID: "mail", BackchannelLogoutURI: "https://mail.test/logout"}))
+	require.NoError(t, second(e.Store.BeginBrowser(ctx, storage.Browser{ID: theBrowser, Generation: 1, UserID: "id-alice", ExpiresAt: now.Add(time.Hour)}, time.Time{})))
+	at(t, e, theBrowser, func(g *grants.Grant) { g.ClientID = "mail" })
+	require.NoError(t, second(e.Store.Begin(ctx, code(now, theCode), time.Time{})))
+	return id
+}
+
+func third(_ grants.Grant, _ users.User, _ grants.Verdict, err error) error { return err }
+
 // calls is every method that asks the database something.
 func calls(ctx context.Context, e *storagetest.Env, id grants.ID, secrets *keys.Secrets) map[string]func() error {
 	s := e.Store
+	passwords, err := users.NewPasswords(users.PasswordOptions{Memory: 64, Time: 1, Threads: 1, Concurrent: 2, Queue: 100, Rand: rand.Reader})
+	if err != nil {
+		panic(err)
+	}
 	drop := func(_ any, err error) error { return err }
 	return map[string]func() error{
 		"Schema":      func() error { _, _, err := s.Schema(ctx); return err },
@@ -30,29 +57,68 @@ func calls(ctx context.Context, e *storagetest.Env, id grants.ID, secrets *keys.
 		"CreateClient": func() error {
 			return s.CreateClient(ctx, clients.Client{ID: "new", Secrets: []clients.Secret{{ID: "s"}}})
 		},
-		"Client":             func() error { return drop(s.Client(ctx, "app")) },
-		"Clients":            func() error { return drop(s.Clients(ctx)) },
-		"RegisteredClient":   func() error { return drop(s.RegisteredClient(ctx, "app")) },
-		"unknown client":     func() error { return drop(s.RegisteredClient(ctx, "unknown")) },
-		"OriginAllowed":      func() error { return drop(s.OriginAllowed(ctx, "https://app.test")) },
-		"UpdateClient":       func() error { return s.UpdateClient(ctx, clients.Client{ID: "app", Version: 1}) },
-		"update conflict":    func() error { return s.UpdateClient(ctx, clients.Client{ID: "app", Version: 99}) },
-		"ReplaceSecrets":     func() error { return s.ReplaceSecrets(ctx, "app", 1, []clients.Secret{{ID: "s"}}) },
-		"DisableClient":      func() error { return s.DisableClient(ctx, "app") },
-		"EnableClient":       func() error { return s.EnableClient(ctx, "app") },
-		"DeleteClient":       func() error { return drop(s.DeleteClient(ctx, "app")) },
-		"CreateUser":         func() error { return s.CreateUser(ctx, users.User{ID: "new", Name: "new"}) },
-		"ImportUsers":        func() error { return s.ImportUsers(ctx, []users.User{{ID: "new", Name: "new"}}) },
-		"update of nobody":   func() error { return s.UpdateUser(ctx, users.User{ID: "nobody"}) },
-		"UpdateUser":         func() error { return s.UpdateUser(ctx, users.User{ID: "id-alice", UpdatedAt: e.Clock.Now()}) },
-		"UserByLogin":        func() error { return drop(s.UserByLogin(ctx, "alice")) },
-		"unknown user":       func() error { return drop(s.UserByLogin(ctx, "nobody")) },
-		"Users":              func() error { return drop(s.Users(ctx)) },
-		"SetPassword":        func() error { return drop(s.SetPassword(ctx, "id-alice", "hash", false)) },
-		"DisableUser":        func() error { return s.DisableUser(ctx, "id-alice") },
-		"EnableUser":         func() error { return s.EnableUser(ctx, "id-alice") },
-		"DeleteUser":         func() error { return drop(s.DeleteUser(ctx, "id-alice")) },
-		"Begin":              func() error { return drop(s.Begin(ctx, login(e.Clock.Now(), grants.ID{1}), time.Time{})) },
+		"Client":           func() error { return drop(s.Client(ctx, "app")) },
+		"Clients":          func() error { return drop(s.Clients(ctx)) },
+		"RegisteredClient": func() error { return drop(s.RegisteredClient(ctx, "app")) },
+		"unknown client":   func() error { return drop(s.RegisteredClient(ctx, "unknown")) },
+		"OriginAllowed":    func() error { return drop(s.OriginAllowed(ctx, "https://app.test")) },
+		"UpdateClient":     func() error { return s.UpdateClient(ctx, clients.Client{ID: "app", Version: 1}) },
+		"update conflict":  func() error { return s.UpdateClient(ctx, clients.Client{ID: "app", Version: 99}) },
+		"ReplaceSecrets":   func() error { return s.ReplaceSecrets(ctx, "app", 1, []clients.Secret{{ID: "s"}}) },
+		"DisableClient":    func() error { return s.DisableClient(ctx, "app") },
+		"EnableClient":     func() error { return s.EnableClient(ctx, "app") },
+		"DeleteClient":     func() error { return drop(s.DeleteClient(ctx, "app")) },
+		"CreateUser":       func() error { return s.CreateUser(ctx, users.User{ID: "new", Name: "new"}) },
+		"ImportUsers":      func() error { return s.ImportUsers(ctx, []users.User{{ID: "new", Name: "new"}}) },
+		"update of nobody": func() error { return s.UpdateUser(ctx, users.User{ID: "nobody"}) },
+		"UpdateUser":       func() error { return s.UpdateUser(ctx, users.User{ID: "id-alice", UpdatedAt: e.Clock.Now()}) },
+		"UserByLogin":      func() error { return drop(s.UserByLogin(ctx, "alice")) },
+		"unknown user":     func() error { return drop(s.UserByLogin(ctx, "nobody")) },
+		"Users":            func() error { return drop(s.Users(ctx)) },
+		"SetPassword":      func() error { return drop(s.SetPassword(ctx, "id-alice", "hash", false)) },
+		"DisableUser":      func() error { return s.DisableUser(ctx, "id-alice") },
+		"EnableUser":       func() error { return s.EnableUser(ctx, "id-alice") },
+		"DeleteUser":       func() error { return drop(s.DeleteUser(ctx, "id-alice")) },
+		"Begin":            func() error { return drop(s.Begin(ctx, login(e.Clock.Now(), grants.ID{1}), time.Time{})) },
+		"Begin, from a browser": func() error {
+			g := code(e.Clock.Now(), grants.ID{4})
+			g.BrowserID = theBrowser
+			return drop(s.Begin(ctx, g, time.Time{}))
+		},
+		"Redeem": func() error { return third(s.Redeem(ctx, theCode, right, limits.At(e.Clock.Now()), "")) },
+		"Redeem, a replay": func() error {
+			return third(s.Redeem(ctx, id, grants.Redemption{ClientID: "app"}, limits.At(e.Clock.Advance(time.Minute)), ""))
+		},
+		"Redeem, dead": func() error { return third(s.Redeem(ctx, grants.ID{2}, right, limits.At(e.Clock.Now()), "")) },
+		"BeginBrowser": func() error {
+			return drop(s.BeginBrowser(ctx, storage.Browser{ID: grants.ID{5}, UserID: "id-alice"}, time.Time{}))
+		},
+		"RenewBrowser": func() error {
+			_, _, err := s.RenewBrowser(ctx, storage.Browser{ID: theBrowser, Generation: 1, UserID: "id-alice", AuthTime: e.Clock.Now()}, time.Time{})
+			return err
+		},
+		"SignedIn":           func() error { _, _, err := s.SignedIn(ctx, theBrowser, 1, "app", e.Clock.Now()); return err },
+		"unknown sign-in":    func() error { _, _, err := s.SignedIn(ctx, grants.ID{2}, 1, "app", e.Clock.Now()); return err },
+		"Browsers":           func() error { return drop(s.Browsers(ctx, "id-alice")) },
+		"EndBrowser":         func() error { _, _, err := s.EndBrowser(ctx, "id-alice", theBrowser); return err },
+		"EndOthers":          func() error { return drop(s.EndOthers(ctx, "id-alice", grants.ID{})) },
+		"EndUserSession":     func() error { return drop(s.EndUserSession(ctx, "id-alice", id)) },
+		"another's session":  func() error { return drop(s.EndUserSession(ctx, "nobody", id)) },
+		"ChangePassword":     func() error { return drop(s.ChangePassword(ctx, "id-alice", "hash", e.Clock.Now(), grants.ID{})) },
+		"conflict":           func() error { return drop(s.ChangePassword(ctx, "id-alice", "hash", time.Time{}, grants.ID{})) },
+		"RememberConsent":    func() error { return s.RememberConsent(ctx, "id-alice", storage.Consent{ClientID: "app"}) },
+		"Consents":           func() error { return drop(s.Consents(ctx, "id-alice")) },
+		"WithdrawConsent":    func() error { return drop(s.WithdrawConsent(ctx, "id-alice", "app")) },
+		"ClaimLogoutNotices": func() error { return drop(s.ClaimLogoutNotices(ctx, 10, time.Minute)) },
+		"DeleteLogoutNotice": func() error { return s.DeleteLogoutNotice(ctx, id) },
+		"RetryLogoutNotice":  func() error { return s.RetryLogoutNotice(ctx, id, e.Clock.Now()) },
+		"SignIn": func() error {
+			return drop(s.SignIn(ctx, passwords, storage.Attempt{Login: "alice", Password: "x", Address: "192.0.2.1"}, e.Clock.Now()))
+		},
+		"UnlockUser":         func() error { return drop(s.UnlockUser(ctx, "id-alice")) },
+		"UnlockAddress":      func() error { return drop(s.UnlockAddress(ctx, "192.0.2.1")) },
+		"Throttle":           func() error { _, _, err := s.Throttle(ctx, "id-alice"); return err },
+		"ResealKeys":         func() error { return s.ResealKeys(ctx, secrets) },
 		"Rotate":             func() error { _, _, err := rotate(ctx, e, s, id, 2); return err },
 		"Rotate, a retry":    func() error { _, _, err := rotate(ctx, e, s, id, 1); return err },
 		"Rotate, dead":       func() error { _, _, err := rotate(ctx, e, s, grants.ID{2}, 1); return err },
@@ -90,10 +156,7 @@ func TestFailures_are_never_answers(t *testing.T) {
 					continue // costs a key for each statement
 				}
 				for at := 1; ; at++ {
-					reset(t, e)
-					id := begin(t, e, 1)[0]
-					_, _, err := rotate(ctx, e, e.Store, id, 1)
-					require.NoError(t, err)
+					id := prepare(t, e)
 					call := calls(ctx, e, id, secrets)[name]
 					seen, failed := 0, false
 					fail(func(string) error {
@@ -124,7 +187,7 @@ func TestFailures_are_never_answers(t *testing.T) {
 func reset(t *testing.T, e *storagetest.Env) {
 	t.Helper()
 	db := database(t, e)
-	for _, table := range []string{"grants", "users", "client_secrets", "clients", "denied_tokens", "leases"} {
+	for _, table := range []string{"grants", "users", "client_secrets", "clients", "denied_tokens", "leases", "browsers", "consents", "logout_notices", "throttles"} {
 		_, err := db.ExecContext(deadline(t), "DELETE FROM "+table)
 		require.NoError(t, err)
 	}
@@ -144,10 +207,7 @@ func TestSerializationFailures_are_invisible(t *testing.T) {
 			case "Schema", "CheckSchema", "Ready":
 				continue // goose's table is read as it is
 			}
-			reset(t, e)
-			id := begin(t, e, 1)[0]
-			_, _, err := rotate(ctx, e, e.Store, id, 1)
-			require.NoError(t, err)
+			id := prepare(t, e)
 			call := calls(ctx, e, id, secrets)[name]
 			seen := 0
 			e.Tally.Fail(func(sql string) error {

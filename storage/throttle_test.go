@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -190,5 +191,207 @@ func TestThrottle_is_forgotten_and_cleaned(t *testing.T) {
 		var left int
 		require.NoError(t, database(t, e).QueryRowContext(d.ctx, `SELECT count(*) FROM throttles`).Scan(&left))
 		require.Zero(t, left)
+	})
+}
+
+// from signs in by the store's own door, as the login page does.
+func (d *door) from(t *testing.T, a storage.Attempt) (in bool, wait time.Duration) {
+	t.Helper()
+	user, err := d.Store.SignIn(d.ctx, d.tokens.Passwords, a, d.Clock.Now())
+	throttled := new(users.ThrottledError)
+	switch {
+	case err == nil:
+		require.Equal(t, "id-alice", user.ID)
+		return true, 0
+	case errors.As(err, &throttled):
+		return false, throttled.Wait
+	}
+	require.ErrorIs(t, err, users.ErrWrongPassword)
+	return false, 0
+}
+
+// Whoever guesses can take every turn that the account has. Not the owner's from where
+// they signed in before.
+func TestThrottle_keeps_no_owner_from_a_known_device(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		d := newDoor(t, e)
+		guess := storage.Attempt{Login: "alice", Password: "wrong password", Address: "192.0.2.1"}
+		for range 120 {
+			d.from(t, guess)
+			e.Clock.Advance(users.MaxDelay) // so that each counts, at the account and at the address
+		}
+		_, wait := d.from(t, guess)
+		require.Zero(t, wait)
+		_, wait = d.from(t, guess)
+		require.Equal(t, users.MaxDelay, wait)
+
+		owner := storage.Attempt{Login: "alice", Password: "right password", Address: "192.0.2.1", Device: "device", Known: []string{"id-bob", "id-alice"}}
+		for name, strange := range map[string]func(*storage.Attempt){
+			"another device's cookie": func(a *storage.Attempt) { a.Known = []string{"id-bob"} },
+			"no cookie":               func(a *storage.Attempt) { a.Device, a.Known = "", nil },
+			"no name of the device":   func(a *storage.Attempt) { a.Device = "" },
+			"a name that can not be":  func(a *storage.Attempt) { a.Device = "\x00" },
+		} {
+			a := owner
+			strange(&a)
+			_, wait := d.from(t, a)
+			require.NotZero(t, wait, name)
+		}
+		in, _ := d.from(t, owner)
+		require.True(t, in)
+		_, wait = d.from(t, guess)
+		require.NotZero(t, wait, "which tells the account nothing")
+
+		// The device has failures of its own, and they are the account's in nothing.
+		failures, _, err := e.Store.Throttle(d.ctx, "id-alice")
+		require.NoError(t, err)
+		mistaken := owner
+		mistaken.Password = "mistyped"
+		for range users.FreeFailures {
+			_, wait := d.from(t, mistaken)
+			require.Zero(t, wait)
+		}
+		_, wait = d.from(t, owner)
+		require.Equal(t, users.FirstDelay, wait)
+		after, _, err := e.Store.Throttle(d.ctx, "id-alice")
+		require.NoError(t, err)
+		require.Equal(t, failures, after)
+		other := owner
+		other.Device = "another known device"
+		in, _ = d.from(t, other)
+		require.True(t, in)
+		e.Clock.Advance(users.FirstDelay)
+		in, _ = d.from(t, owner)
+		require.True(t, in)
+		require.EqualValues(t, 0, number(t, database(t, e), `SELECT count(*) FROM throttles WHERE account LIKE 'id-alice/%'`), "signing in forgets the device's failures")
+	})
+}
+
+func TestThrottle_addresses(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		d := newDoor(t, e)
+		spray := func(i int, address string) (wait time.Duration) {
+			_, wait = d.from(t, storage.Attempt{Login: fmt.Sprint("nobody", i), Password: "wrong password", Address: address})
+			return wait
+		}
+		for i := range users.FreeAddressFailures {
+			require.Zero(t, spray(i, "2001:db8::"+fmt.Sprint(i)))
+		}
+		owner := storage.Attempt{Login: "alice", Password: "right password", Address: "2001:db8::ffff"}
+		_, wait := d.from(t, owner)
+		require.Equal(t, users.FirstDelay, wait, "one household is one address")
+		for _, address := range []string{"2001:db8:0:1::1", "192.0.2.1", "", "no address"} {
+			owner.Address = address
+			in, _ := d.from(t, owner)
+			require.True(t, in, address)
+		}
+		e.Clock.Advance(users.FirstDelay)
+		owner.Address = "2001:db8::1"
+		in, _ := d.from(t, owner)
+		require.True(t, in)
+		_, wait = d.from(t, owner)
+		require.Equal(t, users.FirstDelay, wait, "signing in does not forget an address: who has an account could at will")
+
+		some, err := e.Store.UnlockAddress(d.ctx, "2001:db8::77")
+		require.NoError(t, err)
+		require.True(t, some)
+		in, _ = d.from(t, owner)
+		require.True(t, in)
+		for _, address := range []string{"2001:db8::77", "", "nowhere"} {
+			some, err = e.Store.UnlockAddress(d.ctx, address)
+			require.NoError(t, err)
+			require.False(t, some)
+		}
+	})
+}
+
+// The account's turn is not lost to an attempt that the address keeps out.
+func TestThrottle_takes_the_turn_of_the_address_first(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		d := newDoor(t, e)
+		for i := range users.FreeAddressFailures {
+			d.from(t, storage.Attempt{Login: fmt.Sprint("nobody", i), Password: "wrong password", Address: "192.0.2.1"})
+		}
+		d.fail(t, "alice")
+		e.Clock.Advance(users.FirstDelay)
+		// Another replica takes the address's turn between the reading and the claim.
+		e.Tally.Fail(func(sql string) error {
+			if strings.HasPrefix(sql, "UPDATE throttles") {
+				e.Tally.Fail(nil)
+				_, err := database(t, e).ExecContext(d.ctx, `UPDATE throttles SET tried_at = tried_at + 1 WHERE account = '@192.0.2.1'`)
+				return err
+			}
+			return nil
+		})
+		_, wait := d.from(t, storage.Attempt{Login: "alice", Password: "wrong password", Address: "192.0.2.1"})
+		require.Equal(t, users.FirstDelay, wait)
+		in, _ := d.from(t, storage.Attempt{Login: "alice", Password: "right password", Address: "192.0.2.2"})
+		require.True(t, in)
+	})
+}
+
+// A replica whose clock is behind must not shorten the wait that another one began.
+func TestThrottle_keeps_the_later_time(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		d := newDoor(t, e)
+		d.fail(t, "alice")
+		e.Clock.Advance(users.FirstDelay)
+		now := e.Clock.Now()
+		d.try(t, "alice", "wrong password")
+		_, wait, err := e.Store.Throttle(d.ctx, "id-alice")
+		require.NoError(t, err)
+		require.Equal(t, 2*users.FirstDelay, wait)
+		_, err = database(t, e).ExecContext(d.ctx, `UPDATE throttles SET failures = 9 WHERE account = 'id-alice'`) // so that the next is free
+		require.NoError(t, err)
+		e.Clock.Set(now.Add(-time.Minute))
+		d.try(t, "alice", "wrong password")
+		e.Clock.Set(now)
+		_, wait, err = e.Store.Throttle(d.ctx, "id-alice")
+		require.NoError(t, err)
+		require.Equal(t, users.FirstDelay, wait)
+	})
+}
+
+func TestUnlockUser_forgets_known_devices_too(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		d := newDoor(t, e)
+		db := database(t, e)
+		_, err := db.ExecContext(d.ctx, `INSERT INTO throttles (account, failures, tried_at) VALUES
+		 ('id-alice', 1, 1), ('id-alice/one', 1, 1), ('id-alice/two', 1, 1), ('id-alice2', 1, 1), ('id-alice2/one', 1, 1), ('Id-alice/one', 1, 1), ('@192.0.2.1', 1, 1)`)
+		require.NoError(t, err)
+		some, err := e.Store.UnlockUser(d.ctx, "id-alice")
+		require.NoError(t, err)
+		require.True(t, some)
+		require.EqualValues(t, 4, number(t, db, `SELECT count(*) FROM throttles`))
+		some, err = e.Store.UnlockUser(d.ctx, "id-alice")
+		require.NoError(t, err)
+		require.False(t, some)
+	})
+}
+
+// Many wrong at once are all counted, at the account and at the address, in one statement each.
+func TestThrottle_Concurrent_failures_are_all_counted(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		d := newDoor(t, e)
+		stores := []*storage.Store{e.Store, e.Open()}
+		const guesses = 32
+		errs := make([]error, guesses)
+		together(guesses, func(i int) {
+			login := []string{"alice", "mallory", "eve", "oscar"}[i%4]
+			_, errs[i] = stores[i/4%2].SignIn(d.ctx, d.tokens.Passwords, storage.Attempt{Login: login, Password: "wrong password", Address: "192.0.2.1"}, e.Clock.Now())
+		})
+		for _, err := range errs {
+			require.ErrorIs(t, err, users.ErrWrongPassword)
+		}
+		db := database(t, e)
+		require.EqualValues(t, guesses, number(t, db, `SELECT failures FROM throttles WHERE account = '@192.0.2.1'`))
+		require.EqualValues(t, guesses/4, number(t, db, `SELECT failures FROM throttles WHERE account = 'id-alice'`))
+		require.EqualValues(t, 5, number(t, db, `SELECT count(*) FROM throttles`))
 	})
 }
