@@ -57,6 +57,8 @@ func TestCORS_says_nothing_to_others(t *testing.T) {
 	require.Empty(t, w.Header().Get("Access-Control-Allow-Origin"), "none without the flag")
 	w = call(t, origins{spa}, http.MethodOptions, spa, nil)
 	require.Equal(t, http.StatusMethodNotAllowed, w.Code, "OPTIONS that is no preflight")
+	w = call(t, origins{spa}, http.MethodGet, spa, map[string]string{"Access-Control-Request-Method": "GET"})
+	require.Equal(t, http.StatusUnauthorized, w.Code, "a preflight that is no OPTIONS")
 }
 
 func TestOrigins_are_spelled_as_browsers_do(t *testing.T) {
