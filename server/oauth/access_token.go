@@ -158,32 +158,39 @@ func (h *Handler) acceptable(c *claims, now time.Time) bool {
 	return err == nil
 }
 
-// parseClaims reads one JSON object in which no member is there twice (RFC 7519
-// section 4): encoding/json would take the last, and compares names without case.
+// parseClaims reads one JSON object in which nothing can be read in two ways.
 func parseClaims(payload []byte) (*claims, error) {
+	c := new(claims)
+	if err := decodeOnce(payload, c); err != nil {
+		return nil, errAccessToken
+	}
+	return c, nil
+}
+
+var errTwice = errors.New("not one JSON object with each member once")
+
+// decodeOnce refuses a member that is there twice (RFC 7519 section 4): encoding/json
+// would take the last, and compares names without case.
+func decodeOnce(payload []byte, claims any) error {
 	d := json.NewDecoder(bytes.NewReader(payload))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
-		return nil, errAccessToken
+		return errTwice
 	}
 	seen := make(map[string]bool)
 	for d.More() {
 		token, err := d.Token()
 		name, ok := token.(string)
 		if err != nil || !ok || seen[name] || !plain(name) {
-			return nil, errAccessToken
+			return errTwice
 		}
 		seen[name] = true
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
-			return nil, errAccessToken
+			return errTwice
 		}
 	}
-	c := new(claims)
 	// Reads the whole once more, so text behind the object is refused here.
-	if err := json.Unmarshal(payload, c); err != nil {
-		return nil, errAccessToken
-	}
-	return c, nil
+	return json.Unmarshal(payload, claims)
 }
 
 // plain names are equal only when they are equal without case.

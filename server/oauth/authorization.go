@@ -34,14 +34,15 @@ type Authorization struct {
 
 	Client      *clients.Fosite `json:"-"`
 	RedirectURI string          `json:"-"` // proven
-	Scope       []string        `json:"-"`
+	Scope       []string        `json:"-"` // that the person is asked for
 	Audience    []string        `json:"-"`
 
-	form   url.Values // Form, when it may be trusted
-	mode   string
-	prompt []string
-	maxAge time.Duration // below 0: not asked
-	claims askedClaims
+	form    url.Values // Form, when it may be trusted
+	mode    string
+	prompt  []string
+	maxAge  time.Duration // below 0: not asked
+	claims  askedClaims
+	granted []string // of Scope what the tokens have; the rest are claims asked for by name
 }
 
 // parkedFor is how long a person may take.
@@ -297,9 +298,11 @@ func (h *Handler) checkOpenID(a *Authorization) error {
 		a.form.Del("id_token_hint")
 	}
 	var err error
-	if a.claims, err = readClaims(a.form.Get("claims")); err != nil {
+	if a.claims, err = readClaims(a.form.Get("claims"), a.Client.Client.Scope); err != nil {
 		return err
 	}
+	// A claim asked for by its name is as personal as by its scope.
+	a.granted, a.Scope = a.Scope, grants.Distinct(slices.Concat(a.Scope, a.claims.Scope))
 	if a.claims.Subject != "" {
 		if a.Subject != "" && a.Subject != a.claims.Subject {
 			return invalidRequest("two different subjects are asked for")

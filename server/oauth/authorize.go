@@ -92,7 +92,7 @@ func (h *Handler) issue(w http.ResponseWriter, r *http.Request, a *Authorization
 	trail := TrailOf(ctx)
 	now := h.Now()
 	g := grants.Grant{
-		ID: a.ID, ClientID: a.Client.GetID(), UserID: in.UserID, Scope: a.Scope, Audience: a.Audience, State: grants.Live,
+		ID: a.ID, ClientID: a.Client.GetID(), UserID: in.UserID, Scope: a.granted, Audience: a.Audience, State: grants.Live,
 		CreatedAt: now, RotatedAt: now, ExpiresAt: now.Add(grants.CodeLifetime),
 		RedirectURI: a.form.Get("redirect_uri"), CodeChallenge: a.form.Get("code_challenge"),
 		BrowserID: in.ID, CreatedFrom: AddressOf(ctx), RotatedFrom: AddressOf(ctx),

@@ -115,6 +115,7 @@ func tell(answer map[string]any, u users.User, names []string) {
 // askedClaims is the claims parameter: OpenID Connect Core section 5.5.
 type askedClaims struct {
 	Userinfo, IDToken []string // names that mean something here
+	Scope             []string // that they belong to: what the person is asked for
 	Subject           string   // the person who must answer
 	acrMissed         bool     // an essential acr that there is none of
 }
@@ -129,7 +130,10 @@ type claimRequest struct {
 	Values    []any `json:"values"`
 }
 
-func readClaims(text string) (askedClaims, error) {
+// readClaims keeps the claims of scopes that the client is registered with. Asking by
+// name must not get around the registration; what may not be had is left out, as what
+// is not known (section 5.5.1).
+func readClaims(text string, registered []string) (askedClaims, error) {
 	if text == "" {
 		return askedClaims{}, nil
 	}
@@ -147,7 +151,8 @@ func readClaims(text string) (askedClaims, error) {
 	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // the decoder answers it bare
 		return askedClaims{}, invalidRequest("claims is not a claims request")
 	}
-	claims := askedClaims{Userinfo: meant(asked.Userinfo), IDToken: meant(asked.IDToken)}
+	var claims askedClaims
+	claims.Userinfo, claims.IDToken = claims.meant(asked.Userinfo, registered), claims.meant(asked.IDToken, registered)
 	for _, members := range []map[string]*claimRequest{asked.Userinfo, asked.IDToken} {
 		if sub := members["sub"]; sub != nil {
 			if subject, ok := sub.Value.(string); ok {
@@ -165,12 +170,17 @@ func readClaims(text string) (askedClaims, error) {
 	return claims, nil
 }
 
-// meant keeps the names that claimOf knows, sorted by its own list.
-func meant(asked map[string]*claimRequest) []string {
+// meant keeps the names that claimOf knows, in the order of metadata, and notes their scopes.
+func (c *askedClaims) meant(asked map[string]*claimRequest, registered []string) []string {
 	var names []string
-	for _, name := range userClaims() {
-		if _, ok := asked[name]; ok && name != "sub" {
-			names = append(names, name)
+	for _, scope := range userScopes {
+		if !slices.Contains(registered, scope) {
+			continue
+		}
+		for _, name := range scopeClaims[scope] {
+			if _, ok := asked[name]; ok {
+				names, c.Scope = append(names, name), append(c.Scope, scope)
+			}
 		}
 	}
 	return names

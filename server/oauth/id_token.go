@@ -75,11 +75,14 @@ func (h *Handler) signJWT(typ, algorithm string, claims map[string]any, now time
 // hint is what an ID token that comes back says. It may have expired: it is asked who
 // was signed in, not who is.
 type hint struct {
-	Issuer   string `json:"iss"`
-	Subject  string `json:"sub"`
-	Audience string `json:"aud"`
-	Browser  string `json:"sid"`
-	AuthTime int64  `json:"auth_time"`
+	Issuer    string `json:"iss"`
+	Subject   string `json:"sub"`
+	Audience  string `json:"aud"`
+	Browser   string `json:"sid"`
+	AuthTime  int64  `json:"auth_time"`
+	Issued    int64  `json:"iat"`
+	Expires   int64  `json:"exp"`
+	NotBefore int64  `json:"nbf"`
 }
 
 // readIDToken proves an id_token_hint by its signature. Signed userinfo has the same
@@ -90,7 +93,14 @@ func (h *Handler) readIDToken(token string) (hint, error) {
 		return hint{}, errIDToken
 	}
 	var claims hint
-	if err := json.Unmarshal(payload, &claims); err != nil || claims.Issuer != h.Issuer || claims.Subject == "" || claims.AuthTime == 0 {
+	if err := decodeOnce(payload, &claims); err != nil {
+		return hint{}, errIDToken
+	}
+	latest := h.Now().Add(maxSkew).Unix()
+	switch {
+	case claims.Issuer != h.Issuer, claims.Subject == "", claims.AuthTime == 0:
+		return hint{}, errIDToken
+	case claims.Expires <= 0, claims.Issued <= 0, claims.Issued > latest, claims.NotBefore > latest:
 		return hint{}, errIDToken
 	}
 	return claims, nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/users"
 )
 
@@ -52,10 +53,16 @@ func (h *Handler) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	user := users.User{Name: record.UserName, Email: record.UserEmail, UpdatedAt: record.UserUpdated, Profile: profile}
 	tell(answer, user, wanted(c.scopes(), record.Grant.Details.UserinfoClaims))
 	answer["sub"] = c.Subject
-	trail.Outcome = "told"
 	client, err := h.Store.RegisteredClient(ctx, c.ClientID)
-	if err != nil || client.Client.UserinfoAlg == "" {
-		// A client that went away meanwhile is gone from the next request on.
+	if errors.Is(err, clients.ErrNotFound) {
+		return invalidToken("the client is gone")
+	}
+	if err != nil {
+		// Plain would be a downgrade for who registered to have it signed.
+		return err
+	}
+	trail.Outcome = "told"
+	if client.Client.UserinfoAlg == "" {
 		return writeJSON(w, answer)
 	}
 	signed, err := h.userinfoJWT(answer, client.Client, now)
