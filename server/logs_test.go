@@ -28,14 +28,14 @@ func TestLogs_one_line_per_request(t *testing.T) {
 
 	lines := w.Log.Requests(t)
 	want := []map[string]any{
-		{"route": "/oauth2/token", "status": 200.0, "client": "c1", "grant": "password", "outcome": "issued"},
+		{"route": "/oauth2/token", "status": 200.0, "client": "c1", "grant": "password", "outcome": "redeemed"},
 		{"route": "/oauth2/token", "status": 200.0, "client": "c1", "grant": "refresh_token", "outcome": "rotated"},
 		{"route": "/oauth2/token", "status": 200.0, "client": "c1", "grant": "refresh_token", "outcome": "retried"},
 		{"route": "/oauth2/token", "status": 200.0, "client": "cc", "grant": "client_credentials", "outcome": "issued"},
 		{"route": "/oauth2/introspect", "status": 200.0, "client": "rs", "outcome": "active"},
 		{"route": "/oauth2/introspect", "status": 200.0, "client": "rs", "outcome": "inactive"},
 		{"route": "/oauth2/revoke", "status": 200.0, "client": "c1", "outcome": "session revoked"},
-		{"route": "/oauth2/token", "status": 400.0, "client": "c1", "grant": "refresh_token", "error": "invalid_grant", "reason": "refresh token: dead"},
+		{"route": "/oauth2/token", "status": 400.0, "client": "c1", "grant": "refresh_token", "error": "invalid_grant", "reason": "token: dead"},
 		{"route": "/oauth2/token", "status": 400.0, "client": "cc", "error": "unauthorized_client"},
 		{"route": "/oauth2/token", "status": 401.0, "error": "invalid_client", "reason": "unknown client"},
 		{"route": "unknown", "status": 404.0, "error": "invalid_request"},

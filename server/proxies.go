@@ -1,7 +1,6 @@
 package server
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -14,22 +13,35 @@ import (
 // saw at the end of X-Forwarded-For, so the list is read from there, and what the first
 // untrusted one claims about those before it is not read at all.
 func addressOf(r *http.Request, trusted config.Networks) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
+	peer, ok := readAddress(r.RemoteAddr)
+	if !ok {
+		return r.RemoteAddr // not TCP
 	}
-	peer, err := netip.ParseAddr(host)
-	if err != nil || len(trusted) == 0 {
-		return host
+	if len(trusted) == 0 {
+		return peer.String()
 	}
-	peer = peer.Unmap()
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && trusted.Contains(peer); i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		hop, ok := readAddress(strings.TrimSpace(hops[i]))
+		if !ok {
 			break
 		}
-		peer = hop.Unmap()
+		peer = hop
 	}
 	return peer.String()
+}
+
+// readAddress reads an address with a port or without: some proxies write the port too.
+// An IPv4 address in IPv6 clothes is that IPv4 address. A zone is dropped: it means
+// nothing elsewhere, and it is free text.
+func readAddress(text string) (netip.Addr, bool) {
+	ip, err := netip.ParseAddr(text)
+	if err != nil {
+		withPort, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		ip = withPort.Addr()
+	}
+	return ip.Unmap().WithZone(""), true
 }

@@ -88,7 +88,9 @@ func (s *Server) routes() http.Handler {
 
 // home leads who types the server's name to their account.
 func (s *Server) home(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Location", s.base+"/account")
+	header := w.Header()
+	header.Set("Location", s.base+"/account")
+	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
 }

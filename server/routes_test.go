@@ -27,9 +27,18 @@ var methods = map[string][]string{
 	"/.well-known/jwks.json":                  {"GET", "HEAD", "OPTIONS"},
 	"/healthz":                                {"GET", "HEAD"},
 	"/readyz":                                 {"GET", "HEAD"},
+	"/ui/style.css":                           {"GET", "HEAD"},
+	"/ui/logo":                                {"GET", "HEAD"},
+	"/oauth2/auth":                            {"GET", "POST"},
+	"/oauth2/logout":                          {"GET", "POST"},
+	"/login":                                  {"GET", "POST"},
+	"/consent":                                {"GET", "POST"},
+	"/logout":                                 {"GET", "POST"},
+	"/account":                                {"GET", "POST"},
+	"/":                                       {"GET"},
 }
 
-// T-01, E-11, H-07.
+// T-01, E-11, H-07. A page answers no HEAD: it may end in a code.
 func TestRoutes_answer_405_to_other_methods_H07(t *testing.T) {
 	t.Parallel()
 	w := servertest.New(t, servertest.Setup{})
@@ -57,9 +66,9 @@ func TestRoutes_nothing_else_is_there_H08(t *testing.T) {
 	t.Parallel()
 	w := servertest.New(t, servertest.Setup{})
 	for _, path := range []string{
-		"/", "/metrics", "/debug/pprof", "/debug/pprof/", "/debug/vars", "/oauth2", "/oauth2/", "/oauth2/token/", "//oauth2/token", "/oauth2//token",
+		"/metrics", "/debug/pprof", "/debug/pprof/", "/debug/vars", "/oauth2", "/oauth2/", "/oauth2/token/", "//oauth2/token", "/oauth2//token",
 		"/oauth2/../oauth2/token", "/./oauth2/token", "/oauth2/token;x", "/OAuth2/token", "/oauth2/token%00", "/oauth2/token%2f", "/admin/v1/", "/admin/v1/clients",
-		"/console/", "/login", "/.well-known/", "/.well-known/jwks.json/evil", "/evil%0d%0aX-Evil:%20evil", "/%2e%2e/%2e%2e/etc/passwd", "/healthz/x", "/readyz/..",
+		"/console/", "/login/", "/Login", "/account/", "/ui/", "/ui/style.css/", "/ui/../login", "/.well-known/", "/.well-known/jwks.json/evil", "/evil%0d%0aX-Evil:%20evil", "/%2e%2e/%2e%2e/etc/passwd", "/healthz/x", "/readyz/..",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			r := servertest.Form(path, "grant_type", "client_credentials")
@@ -71,6 +80,26 @@ func TestRoutes_nothing_else_is_there_H08(t *testing.T) {
 	}
 	for _, line := range w.Log.Requests(t) {
 		require.Equal(t, "unknown", line["route"], "a path that nobody registered is a stranger's text")
+	}
+}
+
+// Who typed the name of the server comes to their account. What is not there is said as
+// its reader understands it.
+func TestRoutes_for_people(t *testing.T) {
+	t.Parallel()
+	w := servertest.New(t, servertest.Setup{})
+	require.Equal(t, "/account", w.Send(servertest.Get("/")).Require(http.StatusSeeOther).Header.Get("Location"))
+	for accept, kind := range map[string]string{
+		"text/html,application/xhtml+xml,*/*;q=0.8": "text/html; charset=utf-8", "*/*": "application/json", "": "application/json", "application/json": "application/json",
+	} {
+		a := w.Send(servertest.Get("/evil").Set("Accept", accept)).Require(http.StatusNotFound)
+		require.Equal(t, kind, a.Header.Get("Content-Type"), accept)
+		require.NotContains(t, string(a.Body), "evil")
+	}
+	for _, method := range []string{http.MethodHead, http.MethodPut, http.MethodOptions} {
+		a := w.Send(&servertest.Request{Method: method, Path: "/login", Header: http.Header{}}).Require(http.StatusMethodNotAllowed)
+		require.Equal(t, "text/html; charset=utf-8", a.Header.Get("Content-Type"))
+		require.Empty(t, a.Header.Get("Set-Cookie"))
 	}
 }
 

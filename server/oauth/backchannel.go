@@ -16,7 +16,7 @@ import (
 )
 
 // Bounds of telling clients about a logout. A notice that nobody takes is given up
-// after the last try, about four hours later: until then the client was told as often as helps.
+// after the last try, about two hours later: until then the client was told as often as helps.
 const (
 	logoutTokenLife = 2 * time.Minute
 	noticesAtOnce   = 20

@@ -44,7 +44,7 @@ func mayCall(ip netip.Addr, allowed func(netip.Addr) bool) bool {
 	if allowed(ip) {
 		return true
 	}
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || ip.Is6() && !assigned.Contains(ip) {
 		return false
 	}
 	for _, network := range special {
@@ -55,12 +55,16 @@ func mayCall(ip netip.Addr, allowed func(netip.Addr) bool) bool {
 	return true
 }
 
+// assigned is the only part of IPv6 from which global unicast addresses were given out
+// (IANA, IPv6 Global Unicast Address Assignments). What is outside is a translation, an
+// old notation of an IPv4 address or a network of somebody's own.
+var assigned = netip.MustParsePrefix("2000::/3")
+
 // special are the blocks of the IANA special-purpose registries (RFC 6890) that are
 // global unicast by their bits and not by their meaning.
 var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"),
-	netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
+	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("3fff::/20"),
 }

@@ -70,7 +70,9 @@ var registered = map[string]bool{
 }
 
 // public documents may be kept.
-func public(path string) bool { return strings.HasPrefix(path, "/.well-known/") }
+func public(path string) bool {
+	return strings.HasPrefix(path, "/.well-known/") || strings.HasPrefix(path, "/ui/")
+}
 
 // look holds an answer against what is true of every answer.
 func (w *World) look(r *Request, a *Answer) {
