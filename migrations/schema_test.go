@@ -8,7 +8,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/fstest"
 
+	"github.com/pressly/goose/v3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/grantorhq/grantor/migrations"
@@ -139,4 +141,38 @@ func list(t *testing.T, db *sql.DB, query string) []string {
 	}
 	require.NoError(t, rows.Err())
 	return names
+}
+
+// Rows of the first release are read by the second, and its statements still run: they
+// name their columns, and what is new may be left out.
+func TestSignIn_comes_over_old_data(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, p place) {
+		ctx := t.Context()
+		db := p.open(t, new(storagetest.Tally))
+		text, err := os.ReadFile(filepath.Join(p.dialect, "0001_circle.sql"))
+		require.NoError(t, err)
+		dialect := goose.DialectSQLite3
+		if p.dialect == migrations.Postgres {
+			dialect = goose.DialectPostgres
+		}
+		first, err := goose.NewProvider(dialect, db, fstest.MapFS{"0001_circle.sql": {Data: text}}, goose.WithDisableGlobalRegistry(true))
+		require.NoError(t, err)
+		_, err = first.Up(ctx)
+		require.NoError(t, err)
+		const old = `INSERT INTO grants (id, client_id, user_id, scope, audience, state, generation, redirect_uri, code_challenge, dpop_jkt,
+ created_at, rotated_at, expires_at, created_from, rotated_from, details)
+ VALUES ($1, 'app', 'alice', 'read', '', 'live', 3, '', '', '', 1, 2, 3, '', '', '{"v":1}')`
+		_, err = db.ExecContext(ctx, old, []byte("0123456789abcdef"))
+		require.NoError(t, err)
+
+		report, err := p.up(ctx, db)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, report.From)
+		_, err = db.ExecContext(ctx, old, []byte("fedcba9876543210"))
+		require.NoError(t, err)
+		var rows, generation, without int64
+		require.NoError(t, db.QueryRowContext(ctx, `SELECT count(*), MIN(generation), SUM(CASE WHEN sid IS NULL THEN 1 ELSE 0 END) FROM grants`).Scan(&rows, &generation, &without))
+		require.Equal(t, []int64{2, 3, 2}, []int64{rows, generation, without})
+	})
 }

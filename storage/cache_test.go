@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -233,5 +234,42 @@ func TestOriginAllowed_is_any_enabled_clients(t *testing.T) {
 		require.NoError(t, e.Open().DisableClient(ctx, "a"))
 		e.Clock.Advance(2 * time.Second)
 		require.False(t, allowed("https://a.test"))
+	})
+}
+
+// A change of any client makes every browser's next preflight ask again: all who ask at
+// once share one statement, and nobody takes an answer from before a change they know of.
+func TestConcurrent_preflights_read_once(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		require.NoError(t, e.Store.CreateClient(ctx, clients.Client{ID: "a", AllowedOrigins: []string{"https://a.test"}}))
+		const browsers = 20
+		var asked atomic.Int32
+		all := make(chan struct{})
+		e.Tally.Fail(func(string) error { // the one that reads waits until all ask
+			<-all
+			return nil
+		})
+		e.Tally.Reset()
+		errs := make([]error, browsers)
+		together(browsers, func(i int) {
+			if asked.Add(1) == browsers {
+				close(all)
+			}
+			var ok bool
+			if ok, errs[i] = e.Store.OriginAllowed(ctx, "https://a.test"); errs[i] == nil && !ok {
+				errs[i] = errors.New("not allowed")
+			}
+		})
+		e.Tally.Fail(nil)
+		for _, err := range errs {
+			require.NoError(t, err)
+		}
+		require.Less(t, e.Tally.Count(), browsers/2)
+		require.NoError(t, e.Store.DisableClient(ctx, "a"))
+		ok, err := e.Store.OriginAllowed(ctx, "https://a.test")
+		require.NoError(t, err)
+		require.False(t, ok)
 	})
 }

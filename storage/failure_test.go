@@ -3,6 +3,7 @@ package storage_test
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"testing"
 	"time"
@@ -25,10 +26,10 @@ var theBrowser, theCode = grants.ID{98}, grants.ID{99}
 
 // prepare leaves one of everything: a session of generation 2, a sign-in with a session
 // whose client wants to be told, a code, and failures of alice.
-func prepare(t *testing.T, e *storagetest.Env) grants.ID {
+func prepare(t *testing.T, e *storagetest.Env, db *sql.DB) grants.ID {
 	t.Helper()
 	ctx := deadline(t)
-	reset(t, e)
+	reset(t, e, db)
 	id := begin(t, e, 1)[0]
 	_, _, err := rotate(ctx, e, e.Store, id, 1)
 	require.NoError(t, err)
@@ -150,13 +151,14 @@ func TestFailures_are_never_answers(t *testing.T) {
 		// Signing keys cost seconds. They are made once, and then only read.
 		_, err := e.Store.SigningKeys(ctx, secrets)
 		require.NoError(t, err)
+		db := database(t, e)
 		for name := range calls(ctx, e, grants.ID{}, secrets) {
 			for moment, fail := range map[string]func(func(string) error){"before": e.Tally.Fail, "after": e.Tally.FailAfter} {
 				if name == "RotateKeys" && moment == "before" {
 					continue // costs a key for each statement
 				}
 				for at := 1; ; at++ {
-					id := prepare(t, e)
+					id := prepare(t, e, db)
 					call := calls(ctx, e, id, secrets)[name]
 					seen, failed := 0, false
 					fail(func(string) error {
@@ -184,14 +186,12 @@ func TestFailures_are_never_answers(t *testing.T) {
 }
 
 // reset leaves only the signing keys.
-func reset(t *testing.T, e *storagetest.Env) {
+func reset(t *testing.T, e *storagetest.Env, db *sql.DB) {
 	t.Helper()
-	db := database(t, e)
 	for _, table := range []string{"grants", "users", "client_secrets", "clients", "denied_tokens", "leases", "browsers", "consents", "logout_notices", "throttles"} {
 		_, err := db.ExecContext(deadline(t), "DELETE FROM "+table)
 		require.NoError(t, err)
 	}
-	require.NoError(t, db.Close())
 	e.Clock.Advance(time.Minute) // no client is in the cache any more
 }
 
@@ -202,12 +202,13 @@ func TestSerializationFailures_are_invisible(t *testing.T) {
 		ctx, secrets := deadline(t), someSecrets(t)
 		_, err := e.Store.SigningKeys(ctx, secrets)
 		require.NoError(t, err)
+		db := database(t, e)
 		for name := range calls(ctx, e, grants.ID{}, secrets) {
 			switch name {
 			case "Schema", "CheckSchema", "Ready":
 				continue // goose's table is read as it is
 			}
-			id := prepare(t, e)
+			id := prepare(t, e, db)
 			call := calls(ctx, e, id, secrets)[name]
 			seen := 0
 			e.Tally.Fail(func(sql string) error {

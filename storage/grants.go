@@ -19,17 +19,9 @@ type idValue grants.ID
 // Value implements driver.Valuer.
 func (id idValue) Value() (driver.Value, error) { return id[:], nil }
 
-// optionalID is NULL for the zero id.
-func optionalID(id grants.ID) any {
-	if id == (grants.ID{}) {
-		return nil
-	}
-	return idValue(id)
-}
-
 // scanID reads an id; NULL is the zero one.
 func scanID(raw []byte) (id grants.ID, err error) {
-	if raw != nil && copy(id[:], raw) != len(raw) || raw != nil && len(raw) != len(id) {
+	if raw != nil && (len(raw) != len(id) || copy(id[:], raw) != len(id)) {
 		return grants.ID{}, fmt.Errorf("%w: an id of %d bytes", ErrUnavailable, len(raw))
 	}
 	return id, nil

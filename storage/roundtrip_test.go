@@ -296,3 +296,17 @@ func TestStored_layouts_are_pinned(t *testing.T) {
 		require.ErrorContains(t, err, "layout 2")
 	})
 }
+
+// A subject is either a user or a client: RFC 9068 section 5.
+func TestCreateClient_refuses_the_id_of_a_user(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		createUser(t, e.Store, "alice")
+		err := e.Store.CreateClient(ctx, clients.Client{ID: "id-alice"})
+		require.ErrorIs(t, err, clients.ErrExists)
+		_, err = e.Store.Client(ctx, "id-alice")
+		require.ErrorIs(t, err, clients.ErrNotFound)
+		require.NoError(t, e.Store.CreateClient(ctx, clients.Client{ID: "alice"}), "a name is no subject")
+	})
+}

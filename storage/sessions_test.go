@@ -102,6 +102,26 @@ func TestSessions_are_listed_newest_first_and_filtered(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, c.want, ids(list), "%+v", c.filter)
 		}
+		// What is not alive must not push out, by the limit, what is; and a code is no session.
+		e.Clock.Advance(2 * time.Second)
+		c := code(e.Clock.Now(), newID(t))
+		pending := login(e.Clock.Now(), newID(t))
+		pending.State = "pending"
+		for _, g := range []grants.Grant{c, pending} {
+			require.NoError(t, second(e.Store.Begin(ctx, g, time.Time{})))
+		}
+		require.NoError(t, e.Store.DisableClient(ctx, "other"))
+		_, err := database(t, e).ExecContext(ctx, `UPDATE users SET disabled_at = 1 WHERE id = 'id-bob'`)
+		require.NoError(t, err)
+		live, err := e.Store.Sessions(ctx, storage.SessionFilter{Limit: 1})
+		require.NoError(t, err)
+		require.Equal(t, []grants.ID{first}, ids(live))
+		require.Empty(t, live[0].Dead)
+		every, err := e.Store.Sessions(ctx, storage.SessionFilter{Ended: true})
+		require.NoError(t, err)
+		require.Equal(t, []grants.ID{pending.ID, ofBob.ID, atOther.ID, ended, first}, ids(every))
+		require.NoError(t, e.Store.EnableClient(ctx, "other"))
+
 		e.Clock.Set(sessionOf(t, e, first).ExpiresAt)
 		list, err := e.Store.Sessions(ctx, storage.SessionFilter{UserID: "id-alice"})
 		require.NoError(t, err)
