@@ -23,6 +23,8 @@ const (
 	demoUser   = "alice"
 	demoFile   = ".dev.json" // beside the database
 	demoEmail  = "alice@example.com"
+	demoApp    = "spa" // examples/spa, where it listens when nothing else is said
+	demoOrigin = "http://127.0.0.1:9091"
 )
 
 // demo is what `serve --dev` keeps in a private file beside the database, so that the
@@ -63,7 +65,7 @@ func (c *cli) prepareDemo(ctx context.Context, d desk, passwords *users.Password
 	if err := c.settleDemo(ctx, d, passwords, kept, there); err != nil {
 		return demo{}, err
 	}
-	return kept, nil
+	return kept, createDemoApp(ctx, d)
 }
 
 // settleDemo makes what is missing, and looks again when somebody else was faster with it.
@@ -146,6 +148,28 @@ func (c *cli) completeDemo(ctx context.Context, d desk, passwords *users.Passwor
 		if err := c.createDemoUser(ctx, d, passwords, kept.Password); err != nil {
 			return fmt.Errorf("make the demo user: %w", err)
 		}
+	}
+	return nil
+}
+
+// createDemoApp registers the example's page. It has no secret, so one that is there
+// already may stay as somebody made it.
+func createDemoApp(ctx context.Context, d desk) error {
+	app := clients.Client{
+		ID: demoApp, Name: "Browser application", Public: true,
+		Grants:                 []string{clients.GrantAuthorizationCode, clients.GrantRefreshToken},
+		Scope:                  []string{"openid", "profile", "email"},
+		RedirectURIs:           []string{demoOrigin + "/"},
+		PostLogoutRedirectURIs: []string{demoOrigin + "/"},
+		AllowedOrigins:         []string{demoOrigin},
+		RefreshToken:           clients.DeliverCookie,
+	}
+	app.SetDefaults()
+	if err := app.Check(); err != nil {
+		return err
+	}
+	if err := d.CreateClient(ctx, app); err != nil && !errors.Is(err, clients.ErrExists) {
+		return fmt.Errorf("make the demo's browser application: %w", err)
 	}
 	return nil
 }
@@ -260,7 +284,9 @@ curl -sS -o /dev/null -w 'revoked, HTTP %{http_code}\n' -u "$client" -d "token=$
 # Introspect again: the access token ended with it
 curl -sS -u "$client" -d "token=$access" "$issuer/oauth2/introspect"; echo
 
-# An API that verifies the token without asking: go run ./examples/resource-server
+# An API that verifies the token without asking: go run ./examples/resource-server --allowed-origin http://127.0.0.1:9091
+# A browser application that signs alice in, with the password above: go run ./examples/spa, then open http://127.0.0.1:9091/
+# What alice sees of all this: ISSUER/account
 `
 
 // tourOf is the tour with its values. None of them needs quoting in a shell:
