@@ -21,10 +21,13 @@ func (id idValue) Value() (driver.Value, error) { return id[:], nil }
 
 // scanID reads an id; NULL is the zero one.
 func scanID(raw []byte) (id grants.ID, err error) {
-	if raw != nil && (len(raw) != len(id) || copy(id[:], raw) != len(id)) {
-		return grants.ID{}, fmt.Errorf("%w: an id of %d bytes", ErrUnavailable, len(raw))
+	switch len(raw) {
+	case 0:
+		return grants.ID{}, nil
+	case len(id):
+		return grants.ID(raw), nil
 	}
-	return id, nil
+	return grants.ID{}, fmt.Errorf("%w: an id of %d bytes", ErrUnavailable, len(raw))
 }
 
 // live is the condition under which anything of a grant works. The client's and the
