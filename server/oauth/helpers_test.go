@@ -131,8 +131,8 @@ func headerOf(t *testing.T, token string) (header map[string]any) {
 	return header
 }
 
-// forgeries are section 13 of attacks.md: claims that are right under a signature that is not.
-func forgeries(t *testing.T, w *servertest.World, claims string) map[string]string {
+// forgeries are section 13 of attacks.md: claims that are right under a signature, or with a typ, that is not.
+func forgeries(t *testing.T, w *servertest.World, typ, claims string) map[string]string {
 	t.Helper()
 	enc := base64.RawURLEncoding.EncodeToString
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -163,37 +163,38 @@ func forgeries(t *testing.T, w *servertest.World, claims string) map[string]stri
 	public, err := x509.MarshalPKIXPublicKey(w.Keys().List()[0].Private.Public())
 	require.NoError(t, err)
 	document := w.Send(servertest.Get("/.well-known/jwks.json")).Body
-	good := w.Sign(keys.TypeAccessToken, claims)
+	good := w.Sign(typ, claims)
 	parts := strings.Split(good, ".")
-	swapped := strings.Split(w.Sign(keys.TypeAccessToken, strings.Replace(claims, "alice", "bobby", 1)), ".")
+	swapped := strings.Split(w.Sign(typ, strings.Replace(claims, "alice", "bobby", 1)), ".")
 	return map[string]string{
-		"S-01 none":                    enc([]byte(`{"alg":"none","typ":"at+jwt"}`)) + "." + parts[1] + ".",
-		"S-01 None":                    enc([]byte(`{"alg":"None","typ":"at+jwt","kid":"`+kid+`"}`)) + "." + parts[1] + ".",
+		"S-01 none":                    enc([]byte(`{"alg":"none","typ":"`+typ+`"}`)) + "." + parts[1] + ".",
+		"S-01 None":                    enc([]byte(`{"alg":"None","typ":"`+typ+`","kid":"`+kid+`"}`)) + "." + parts[1] + ".",
 		"S-01 our header, no proof":    parts[0] + "." + parts[1] + ".",
 		"S-01 our header, two parts":   parts[0] + "." + parts[1],
-		"S-02 HS256 by the JWKS":       mac(`{"alg":"HS256","typ":"at+jwt","kid":"`+kid+`"}`, document),
-		"S-02 HS256 by PEM":            mac(`{"alg":"HS256","typ":"at+jwt","kid":"`+kid+`"}`, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
-		"S-02 HS256 by DER":            mac(`{"alg":"HS256","typ":"at+jwt","kid":"`+kid+`"}`, public),
+		"S-02 HS256 by the JWKS":       mac(`{"alg":"HS256","typ":"`+typ+`","kid":"`+kid+`"}`, document),
+		"S-02 HS256 by PEM":            mac(`{"alg":"HS256","typ":"`+typ+`","kid":"`+kid+`"}`, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
+		"S-02 HS256 by DER":            mac(`{"alg":"HS256","typ":"`+typ+`","kid":"`+kid+`"}`, public),
 		"S-02 our header, an HMAC":     parts[0] + "." + parts[1] + "." + strings.Split(mac("{}", public), ".")[2],
-		"S-03 kid unknown":             sign(`{"alg":"ES256","typ":"at+jwt","kid":"unknown"}`),
-		"S-03 kid a path":              sign(`{"alg":"ES256","typ":"at+jwt","kid":"../../../../dev/null"}`),
-		"S-03 kid SQL":                 sign(`{"alg":"ES256","typ":"at+jwt","kid":"x' OR '1'='1"}`),
-		"S-03 no kid":                  sign(`{"alg":"ES256","typ":"at+jwt"}`),
-		"S-03 our kid":                 sign(`{"alg":"ES256","typ":"at+jwt","kid":"` + kid + `"}`),
-		"S-04 jwk embedded":            sign(`{"alg":"ES256","typ":"at+jwt","jwk":` + jwk + `}`),
-		"S-04 jwk beside our kid":      sign(`{"alg":"ES256","typ":"at+jwt","kid":"` + kid + `","jwk":` + jwk + `}`),
-		"S-04 jku":                     sign(`{"alg":"ES256","typ":"at+jwt","jku":"http://127.0.0.1:1/evil"}`),
-		"S-04 x5u":                     sign(`{"alg":"ES256","typ":"at+jwt","x5u":"http://127.0.0.1:1/evil"}`),
-		"S-05 crit":                    sign(`{"alg":"ES256","typ":"at+jwt","kid":"` + kid + `","crit":["evil"],"evil":true}`),
-		"S-05 b64":                     sign(`{"alg":"ES256","typ":"at+jwt","kid":"` + kid + `","crit":["b64"],"b64":false}`),
-		"S-06 an ID token's typ":       w.Sign(keys.TypeJWT, claims),
+		"S-03 kid unknown":             sign(`{"alg":"ES256","typ":"` + typ + `","kid":"unknown"}`),
+		"S-03 kid a path":              sign(`{"alg":"ES256","typ":"` + typ + `","kid":"../../../../dev/null"}`),
+		"S-03 kid SQL":                 sign(`{"alg":"ES256","typ":"` + typ + `","kid":"x' OR '1'='1"}`),
+		"S-03 no kid":                  sign(`{"alg":"ES256","typ":"` + typ + `"}`),
+		"S-03 our kid":                 sign(`{"alg":"ES256","typ":"` + typ + `","kid":"` + kid + `"}`),
+		"S-04 jwk embedded":            sign(`{"alg":"ES256","typ":"` + typ + `","jwk":` + jwk + `}`),
+		"S-04 jwk beside our kid":      sign(`{"alg":"ES256","typ":"` + typ + `","kid":"` + kid + `","jwk":` + jwk + `}`),
+		"S-04 jku":                     sign(`{"alg":"ES256","typ":"` + typ + `","jku":"http://127.0.0.1:1/evil"}`),
+		"S-04 x5u":                     sign(`{"alg":"ES256","typ":"` + typ + `","x5u":"http://127.0.0.1:1/evil"}`),
+		"S-05 crit":                    sign(`{"alg":"ES256","typ":"` + typ + `","kid":"` + kid + `","crit":["evil"],"evil":true}`),
+		"S-05 b64":                     sign(`{"alg":"ES256","typ":"` + typ + `","kid":"` + kid + `","crit":["b64"],"b64":false}`),
+		"S-06 another token's typ":     w.Sign(map[string]string{keys.TypeAccessToken: keys.TypeJWT, keys.TypeJWT: keys.TypeAccessToken}[typ], claims),
+		"S-06 a logout token's typ":    w.Sign("logout+jwt", claims),
 		"S-06 no typ":                  sign(`{"alg":"ES256","kid":"` + kid + `"}`),
 		"S-09 five segments":           good + "." + parts[2] + "." + parts[2],
 		"S-09 four segments":           good + ".",
 		"S-09 only dots":               strings.Repeat(".", 50_000),
 		"S-09 our head and dots":       parts[0] + strings.Repeat(".", 10_000),
 		"S-09 dots in the signature":   good + strings.Repeat(".", 10_000),
-		"S-11 two algs in the header":  sign(`{"alg":"none","alg":"ES256","typ":"at+jwt","kid":"` + kid + `"}`),
+		"S-11 two algs in the header":  sign(`{"alg":"none","alg":"ES256","typ":"` + typ + `","kid":"` + kid + `"}`),
 		"claims of another token":      parts[0] + "." + swapped[1] + "." + parts[2],
 		"signature cut":                good[:len(good)-2],
 		"signature all zero":           parts[0] + "." + parts[1] + "." + enc(make([]byte, 64)),

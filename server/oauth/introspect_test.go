@@ -223,7 +223,7 @@ func TestIntrospect_forged_headers_section13(t *testing.T) {
 		login := w.Login("c1", "alice", "scope", "openid")
 		w.Userinfo(login.Access()).Require(200)
 		w.Introspect("rs", "x")
-		for name, token := range forgeries(t, w, good(w, "c1", session(t, w, login.Refresh()).ID.String())) {
+		for name, token := range forgeries(t, w, keys.TypeAccessToken, good(w, "c1", session(t, w, login.Refresh()).ID.String())) {
 			spent := w.Statements(func() {
 				inactive(t, w.Introspect("rs", token))
 				w.Userinfo(token).Refused(401, "invalid_token")

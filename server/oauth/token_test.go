@@ -82,7 +82,7 @@ func TestToken_refuses(t *testing.T) {
 		{"T-04 no grant_type", raw("scope=read"), 400, "invalid_request"},
 		{"T-04 empty grant_type", raw("grant_type="), 400, "invalid_request"},
 		{"T-05 unknown grant_type", raw("grant_type=foo"), 400, "unsupported_grant_type"},
-		{"T-05 not offered yet", form("c1", "grant_type", "authorization_code", "code", "gc1_x"), 400, "unsupported_grant_type"},
+		{"T-05 not offered yet", form("c1", "grant_type", "urn:ietf:params:oauth:grant-type:device_code", "device_code", "x"), 400, "unsupported_grant_type"},
 		{"T-05 two in one", raw("grant_type=client_credentials+password"), 400, "unsupported_grant_type"},
 		{"T-05 in capitals", raw("grant_type=Client_Credentials"), 400, "unsupported_grant_type"},
 		{"T-06 cc asks password", form("cc", "grant_type", "password", "username", "alice", "password", servertest.Password("alice")), 400, "unauthorized_client"},

@@ -17,7 +17,7 @@ import (
 func allClaims(t *testing.T, w *servertest.World) users.User {
 	t.Helper()
 	w.AddClient(clients.Client{
-		ID: "all", Grants: []string{clients.GrantPassword, clients.GrantRefreshToken},
+		ID: "all", Grants: []string{clients.GrantAuthorizationCode, clients.GrantPassword, clients.GrantRefreshToken}, RedirectURIs: []string{servertest.Callback},
 		Scope: []string{"openid", "profile", "email", "address", "phone", "read"},
 	})
 	w.AddUser("zoe")
