@@ -39,18 +39,20 @@ var browser = sync.OnceValues(func() (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, _ := chromedp.NewExecAllocator(browsing, append(chromedp.DefaultExecAllocatorOptions[:],
+	ctx, _ := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true))...)
 	// What chromedp itself has to say is about events that it does not know yet.
 	ctx, _ = chromedp.NewContext(ctx, chromedp.WithErrorf(func(string, ...any) {}))
+	endBrowser = func() { _ = chromedp.Cancel(ctx) }
 	return ctx, chromedp.Run(ctx)
 })
 
-var browsing, endBrowsing = context.WithCancel(context.Background())
+var endBrowser = func() {}
 
+// TestMain closes the browser, which then takes its profile folder along.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	endBrowsing()
+	endBrowser()
 	os.Exit(code)
 }
 
