@@ -51,6 +51,9 @@ var layers = map[string][]string{
 	// It runs the program from outside, and has no code but tests.
 	"test/e2e": {},
 
+	// It has no code but tests, too.
+	"test/conformance": {},
+
 	// An example that needed our packages would be no example for others.
 	"examples/resource-server": {},
 	"examples/spa":             {},
