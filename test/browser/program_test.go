@@ -1,0 +1,104 @@
+package browser_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// patience bounds every wait for something that must come. Reaching it is a failure.
+const patience = 30 * time.Second
+
+var buildFolder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "grantor-browser-") })
+
+// The programs, each built once in a test process.
+var (
+	grantor        = sync.OnceValues(func() (string, error) { return build("./cmd/grantor") })
+	resourceServer = sync.OnceValues(func() (string, error) { return build("./examples/resource-server") })
+	spa            = sync.OnceValues(func() (string, error) { return build("./examples/spa") })
+)
+
+func build(pkg string) (string, error) {
+	dir, err := buildFolder()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	path := filepath.Join(dir, filepath.Base(pkg))
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, pkg)
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+	}
+	return path, nil
+}
+
+// launch starts a program, waits for its first line and answers it. The program ends
+// with the test.
+func launch(t *testing.T, program func() (string, error), dir string, env []string, args ...string) (ready string) {
+	t.Helper()
+	binary, err := program()
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	cmd := exec.CommandContext(ctx, binary, args...)
+	l := new(output)
+	cmd.Env, cmd.Dir, cmd.Stderr, cmd.SysProcAttr = env, dir, l, dieWithUs()
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	first, done := make(chan string, 1), make(chan struct{})
+	go func() {
+		defer close(done)
+		reader := bufio.NewReader(out)
+		line, _ := reader.ReadString('\n')
+		first <- line
+		_, _ = reader.WriteTo(l)
+		_ = cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		if t.Failed() {
+			t.Logf("the end of the log of %s:\n%s", filepath.Base(binary), l.tail())
+		}
+	})
+	select {
+	case line := <-first:
+		require.NotEmpty(t, line, "%s ended\n%s", filepath.Base(binary), l.tail())
+		return line
+	case <-time.After(patience):
+		require.FailNow(t, "no first line", "%s %v\n%s", binary, args, l.tail())
+		return ""
+	}
+}
+
+// output is written by a program while the test may read it.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *output) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// tail is enough of the log for a failure's message.
+func (l *output) tail() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines := strings.SplitAfter(l.text.String(), "\n")
+	return strings.Join(lines[max(0, len(lines)-30):], "")
+}
