@@ -48,8 +48,9 @@ var layers = map[string][]string{
 	// The program knows all.
 	"cmd/grantor": {"clients", "config", "grants", "keys", "migrations", "server", "storage", "users"},
 
-	// It runs the program from outside, and has no code but tests.
-	"test/e2e": {},
+	// They run the program from outside, and have no code but tests.
+	"test/browser": {},
+	"test/e2e":     {},
 
 	// It has no code but tests, too.
 	"test/conformance": {},
