@@ -410,18 +410,19 @@ func TestPage_refuses_answers_that_are_not_for_it_Browser(t *testing.T) {
 		claims  func(map[string]any)
 		problem string
 	}{
-		"another state":          {answer: func(v url.Values) { v.Set("state", "stranger") }, problem: "no sign-in of this tab"},
-		"no state":               {answer: func(v url.Values) { v.Del("state") }, problem: "no sign-in of this tab"},
-		"another issuer":         {answer: func(v url.Values) { v.Set("iss", "https://evil.example.com") }, problem: "not from the issuer"},
-		"no issuer":              {answer: func(v url.Values) { v.Del("iss") }, problem: "not from the issuer"},
-		"denied":                 {answer: func(v url.Values) { v.Del("code"); v.Set("error", "access_denied") }, problem: "was not allowed"},
-		"denied by a stranger":   {answer: func(v url.Values) { v.Del("code"); v.Del("iss"); v.Set("error", "access_denied") }, problem: "not from the issuer"},
-		"another nonce":          {claims: func(c map[string]any) { c["nonce"] = "another" }, problem: "wrong nonce"},
-		"no nonce":               {claims: func(c map[string]any) { delete(c, "nonce") }, problem: "wrong nonce"},
-		"another client's":       {claims: func(c map[string]any) { c["aud"] = "shop" }, problem: "wrong audience"},
-		"presented by another":   {claims: func(c map[string]any) { c["aud"] = []string{"spa", "shop"}; c["azp"] = "shop" }, problem: "wrong audience"},
-		"another issuer's token": {claims: func(c map[string]any) { c["iss"] = "https://evil.example.com" }, problem: "wrong issuer"},
-		"an old ID token":        {claims: func(c map[string]any) { c["exp"] = 1 }, problem: "wrong time"},
+		"another state":                {answer: func(v url.Values) { v.Set("state", "stranger") }, problem: "no sign-in of this tab"},
+		"no state":                     {answer: func(v url.Values) { v.Del("state") }, problem: "no sign-in of this tab"},
+		"another issuer":               {answer: func(v url.Values) { v.Set("iss", "https://evil.example.com") }, problem: "not from the issuer"},
+		"no issuer":                    {answer: func(v url.Values) { v.Del("iss") }, problem: "not from the issuer"},
+		"denied":                       {answer: func(v url.Values) { v.Del("code"); v.Set("error", "access_denied") }, problem: "was not allowed"},
+		"denied by a stranger":         {answer: func(v url.Values) { v.Del("code"); v.Del("iss"); v.Set("error", "access_denied") }, problem: "not from the issuer"},
+		"another nonce":                {claims: func(c map[string]any) { c["nonce"] = "another" }, problem: "wrong nonce"},
+		"no nonce":                     {claims: func(c map[string]any) { delete(c, "nonce") }, problem: "wrong nonce"},
+		"another client's":             {claims: func(c map[string]any) { c["aud"] = "shop" }, problem: "wrong audience"},
+		"presented by another":         {claims: func(c map[string]any) { c["aud"] = []string{"spa", "shop"}; c["azp"] = "shop" }, problem: "wrong audience"},
+		"another issuer's token":       {claims: func(c map[string]any) { c["iss"] = "https://evil.example.com" }, problem: "wrong issuer"},
+		"an old ID token":              {claims: func(c map[string]any) { c["exp"] = 1 }, problem: "wrong time"},
+		"for us, presented by another": {claims: func(c map[string]any) { c["azp"] = "shop" }, problem: "wrong audience"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
