@@ -233,6 +233,7 @@ func TestRefresh_after_the_registration_was_narrowed(t *testing.T) {
 		w.UpdateClient("c1", func(c *clients.Client) { c.Audience = nil })
 		refused := w.Refresh("c1", a.Refresh()).Refused(400, "invalid_target")
 		require.Empty(t, refused.Access())
+		w.Clock.Advance(time.Minute) // the refusal has spent nothing: this is no retry
 
 		// It is given back, and the session goes on where it was.
 		w.UpdateClient("c1", func(c *clients.Client) { c.Audience = []string{servertest.API} })

@@ -57,6 +57,7 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	u := &storage.Unit{
 		At: h.Now(), Client: client, Address: AddressOf(ctx), Agent: session.AgentOf(r),
 		Limits: h.limits(client.Client), Life: h.sessionLife(client.Client),
+		Registered: slices.Concat(h.issuers, client.Client.Audience),
 	}
 	if u.Scope, err = askedScope(form, client.Client); err != nil {
 		return err
