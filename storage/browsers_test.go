@@ -118,9 +118,16 @@ func TestBrowsers_round_trip(t *testing.T) {
 			require.NoError(t, err)
 			require.False(t, begun)
 		}
-		require.NoError(t, e.Store.DisableUser(ctx, "id-alice"))
-		_, found = signedIn(t, e, in.ID, 1)
+		// A program of before disables without ending sign-ins. It counts all the same.
+		first := signIn(t, e, "alice")
+		_, err = database(t, e).ExecContext(ctx, `UPDATE users SET disabled_at = 1 WHERE id = 'id-alice'`)
+		require.NoError(t, err)
+		_, found = signedIn(t, e, first.ID, 1)
 		require.False(t, found)
+		_, ok, err := e.Store.RenewBrowser(ctx, first, time.Time{})
+		require.NoError(t, err)
+		require.False(t, ok)
+		require.NoError(t, e.Store.DisableUser(ctx, "id-alice"))
 		begun, err = e.Store.BeginBrowser(ctx, want, time.Time{})
 		require.NoError(t, err)
 		require.False(t, begun)

@@ -166,6 +166,39 @@ func TestLogoutNotices_for_many_clients(t *testing.T) {
 	})
 }
 
+// Two replicas choose the same notice, and one is faster: the other, which waits for its
+// row, does not have it too.
+func TestConcurrent_claim_that_comes_second_gets_nothing(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		if e.Dialect != storage.Postgres {
+			return // SQLite has one writer
+		}
+		ctx := deadline(t)
+		people(t, e)
+		signOut(t, e)
+		db := database(t, e)
+		tx, err := db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		_, err = tx.ExecContext(ctx, `UPDATE logout_notices SET due_at = due_at + 60000000`)
+		require.NoError(t, err)
+		claimed := make(chan int, 1)
+		go func() {
+			list, err := e.Store.ClaimLogoutNotices(ctx, 10, time.Minute)
+			if err != nil {
+				claimed <- -1
+				return
+			}
+			claimed <- len(list)
+		}()
+		require.Eventually(t, func() bool {
+			return number(t, db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 1
+		}, 30*time.Second, time.Millisecond)
+		require.NoError(t, tx.Commit())
+		require.Zero(t, <-claimed)
+	})
+}
+
 // However many replicas claim at once, each notice is told by one of them.
 func TestConcurrent_claims_of_notices_share_them(t *testing.T) {
 	t.Parallel()
