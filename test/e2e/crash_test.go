@@ -177,7 +177,7 @@ func TestCrash_between_the_commit_and_its_news(t *testing.T) {
 }
 
 // generation reads the only session's, past the program.
-func generation(t *testing.T, database string) (n int64) {
+func generation(t testing.TB, database string) (n int64) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), database)
 	require.NoError(t, err)

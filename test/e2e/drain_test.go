@@ -104,7 +104,7 @@ func TestDrain_under_Concurrent_load(t *testing.T) {
 }
 
 // halfSent begins a token request, and answers the function that sends its rest.
-func halfSent(t *testing.T, p *program, as credentials, form url.Values) func() answer {
+func halfSent(t testing.TB, p *program, as credentials, form url.Values) func() answer {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(p.url, "http://"))
 	require.NoError(t, err)

@@ -126,7 +126,7 @@ func (w *world) dump(rows map[string]int) []byte {
 }
 
 // all rows of a query, whatever their columns.
-func all(t *testing.T, db *sql.DB, query string) (rows [][]any) {
+func all(t testing.TB, db *sql.DB, query string) (rows [][]any) {
 	t.Helper()
 	found, err := db.QueryContext(t.Context(), query)
 	require.NoError(t, err)

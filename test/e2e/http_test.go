@@ -79,21 +79,21 @@ func whole(response *http.Response) (answer, error) {
 	return answer{status: response.StatusCode, header: response.Header, body: body}, err
 }
 
-func get(t *testing.T, address string) answer {
+func get(t testing.TB, address string) answer {
 	t.Helper()
 	a, err := fetch(t.Context(), address, "")
 	require.NoError(t, err)
 	return a
 }
 
-func getAs(t *testing.T, address, token string) answer {
+func getAs(t testing.TB, address, token string) answer {
 	t.Helper()
 	a, err := fetch(t.Context(), address, token)
 	require.NoError(t, err)
 	return a
 }
 
-func post(t *testing.T, address string, as credentials, form url.Values) answer {
+func post(t testing.TB, address string, as credentials, form url.Values) answer {
 	t.Helper()
 	a, err := submit(t.Context(), address, as, form)
 	require.NoError(t, err)
@@ -158,7 +158,7 @@ func (w *world) active(p *program, as credentials, token string) bool {
 }
 
 // refused wants the OAuth error of that name.
-func refused(t *testing.T, a answer, code string) {
+func refused(t testing.TB, a answer, code string) {
 	t.Helper()
 	require.Equal(t, code, a.field("error"), "%s", a)
 	switch code {
@@ -171,7 +171,7 @@ func refused(t *testing.T, a answer, code string) {
 }
 
 // unavailable wants the honest answer of who can not reach the database.
-func unavailable(t *testing.T, a answer) {
+func unavailable(t testing.TB, a answer) {
 	t.Helper()
 	require.Equal(t, http.StatusServiceUnavailable, a.status, "%s", a)
 	require.NotEmpty(t, a.header.Get("Retry-After"))

@@ -72,7 +72,7 @@ var (
 
 // launch starts a binary and waits for the first line that it prints. It may be
 // called from any goroutine.
-func launch(t *testing.T, binary, dir string, env []string, args ...string) (*program, error) {
+func launch(t testing.TB, binary, dir string, env []string, args ...string) (*program, error) {
 	p := &program{log: new(log), done: make(chan struct{})}
 	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
 	p.cmd.Env, p.cmd.Dir, p.cmd.Stderr, p.cmd.SysProcAttr = env, dir, p.log, dieWithUs()
@@ -102,7 +102,7 @@ func launch(t *testing.T, binary, dir string, env []string, args ...string) (*pr
 }
 
 // serving reads where the server listens out of its ready line.
-func (p *program) serving(t *testing.T) *program {
+func (p *program) serving(t testing.TB) *program {
 	t.Helper()
 	match := readyLine.FindStringSubmatch(p.ready)
 	require.NotNil(t, match, "no ready line but %q\n%s", p.ready, p.log)
@@ -114,20 +114,20 @@ func (p *program) serving(t *testing.T) *program {
 }
 
 // kill is kill -9. It comes back when the process is gone.
-func (p *program) kill(t *testing.T) {
+func (p *program) kill(t testing.TB) {
 	t.Helper()
 	_ = p.cmd.Process.Kill()
 	p.await(t)
 }
 
 // terminate asks the program to stop.
-func (p *program) terminate(t *testing.T) {
+func (p *program) terminate(t testing.TB) {
 	t.Helper()
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 }
 
 // await answers the exit code, -1 when a signal ended the program.
-func (p *program) await(t *testing.T) int {
+func (p *program) await(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-p.done:

@@ -25,7 +25,7 @@ type proxy struct {
 }
 
 // newProxy listens before the host of an URL.
-func newProxy(t *testing.T, address string) *proxy {
+func newProxy(t testing.TB, address string) *proxy {
 	t.Helper()
 	u, err := url.Parse(address)
 	require.NoError(t, err)

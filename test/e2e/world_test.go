@@ -19,7 +19,7 @@ import (
 
 // world is one database, the programs on it, and who they know.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	dialect  string
 	url      string              // of the database
 	database *storagetest.Server // with Setup.OwnServer on PostgreSQL
@@ -47,7 +47,7 @@ func each(t *testing.T, setup storagetest.Setup, settings []string, fn func(t *t
 
 const serverSecret = "e2e-server-secret-0123456789-abcdefghijklm"
 
-func newWorld(t *testing.T, dialect, url string, settings ...string) *world {
+func newWorld(t testing.TB, dialect, url string, settings ...string) *world {
 	t.Helper()
 	w := &world{t: t, dialect: dialect, url: url, dir: t.TempDir(), secrets: map[string]bool{}}
 	w.env = []string{
