@@ -170,16 +170,16 @@ func (h *Handler) endOne(w http.ResponseWriter, r *http.Request, in *storage.Sig
 func (h *Handler) changePassword(w http.ResponseWriter, r *http.Request, in *storage.SignedIn, form url.Values) error {
 	ctx := r.Context()
 	next := form.Get("new_password")
-	fault := func(f ui.AccountFault, status int) error {
-		return h.showAccount(w, r, in, ui.Account{Fault: f}, status)
+	fault := func(f ui.AccountFault) error {
+		return h.showAccount(w, r, in, ui.Account{Fault: f}, http.StatusBadRequest)
 	}
 	switch {
 	case next != form.Get("repeat_password"):
-		return fault(ui.FaultPasswordMismatch, http.StatusBadRequest)
+		return fault(ui.FaultPasswordMismatch)
 	case next == form.Get("current_password"):
-		return fault(ui.FaultPasswordSame, http.StatusBadRequest)
+		return fault(ui.FaultPasswordSame)
 	case users.CheckPassword(next) != nil, users.NormalizeName(next) == users.NormalizeName(in.User.Name), users.NormalizeName(next) == users.NormalizeName(in.User.Email):
-		return fault(ui.FaultPasswordWeak, http.StatusBadRequest)
+		return fault(ui.FaultPasswordWeak)
 	}
 	user, err := h.check(r, in.User.Name, form.Get("current_password"))
 	throttled := new(users.ThrottledError)
@@ -188,7 +188,7 @@ func (h *Handler) changePassword(w http.ResponseWriter, r *http.Request, in *sto
 		w.Header().Set("Retry-After", seconds(throttled.Wait))
 		return h.showAccount(w, r, in, ui.Account{Fault: ui.FaultPasswordThrottled, Wait: throttled.Wait}, http.StatusTooManyRequests)
 	case errors.Is(err, users.ErrWrongPassword), err == nil && user.ID != in.UserID:
-		return fault(ui.FaultPasswordWrong, http.StatusBadRequest)
+		return fault(ui.FaultPasswordWrong)
 	case err != nil:
 		return err
 	}

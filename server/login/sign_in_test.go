@@ -183,8 +183,11 @@ func TestSignIn_nothing_typed_L11(t *testing.T) {
 	b := w.Browser()
 	page := b.Get("/login")
 	for _, pairs := range [][]string{
-		{"username", ""}, {"username", "alice", "password", ""}, {"username", "", "password", servertest.Password("alice")},
-		{"username", "alice", "password", strings.Repeat("x", 5000)}, {"username", strings.Repeat("x", 5000), "password", wrong},
+		{"username", ""},
+		{"username", "alice", "password", ""},
+		{"username", "", "password", servertest.Password("alice")},
+		{"username", "alice", "password", strings.Repeat("x", 5000)},
+		{"username", strings.Repeat("x", 5000), "password", wrong},
 		{"username", "alice", "decision", "continue"},
 	} {
 		page.Submit(pairs...).Require(http.StatusBadRequest)
