@@ -19,6 +19,9 @@ import (
 // patience bounds every wait for something that must come. Reaching it is a failure.
 const patience = 30 * time.Second
 
+// tick is how often a condition is looked at.
+const tick = 20 * time.Millisecond
+
 var buildFolder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "grantor-browser-") })
 
 // The programs, each built once in a test process.

@@ -70,6 +70,7 @@ func TestSPA_renews_silently_and_survives_a_reload_Browser(t *testing.T) {
 	b := newPerson(t, "en").tab()
 	b.open(app)
 	b.settled("signed-out")
+	b.shot("spa_signed_out")
 	b.submit("#sign-in")
 	b.signIn("alice", password)
 	b.says("#who", "Alice Müller (alice)")
@@ -82,6 +83,7 @@ func TestSPA_renews_silently_and_survives_a_reload_Browser(t *testing.T) {
 	b.call(`"client_id":"spa"`)
 	require.Equal(t, renewals+1, w.front.grants("refresh_token", http.StatusOK))
 	require.Equal(t, true, b.evaluate("window.here"), "and the page was not left for it")
+	b.shot("spa_signed_in")
 
 	b.reload()
 	b.settled("signed-in")
@@ -136,7 +138,7 @@ func TestSPA_two_tabs_renew_at_once_Browser(t *testing.T) {
 		b.settled("signed-in")
 	}
 	renew(one)
-	require.Zero(t, w.front.grants("refresh_token", http.StatusBadRequest)-1, "refused was only the one before the sign-in") // it had no cookie
+	require.Equal(t, 1, w.front.grants("refresh_token", http.StatusBadRequest), "refused was only the one before the sign-in, which had no cookie")
 }
 
 func TestSPA_signs_out_everywhere_Browser(t *testing.T) {

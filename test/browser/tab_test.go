@@ -198,7 +198,7 @@ func (b *tab) until(expression string) {
 		select {
 		case <-b.ctx.Done():
 			require.NoError(b.t, b.ctx.Err(), "the tab is gone")
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(tick):
 		}
 	}
 	require.FailNow(b.t, "it never came", "%s\nat %s the page says:\n%s\nand the browser: %q", expression, b.where(), b.evaluate("document.body?.innerText"), b.complained())
