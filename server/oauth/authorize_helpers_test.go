@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"database/sql"
 	"net/url"
 	"strings"
 	"testing"
@@ -69,4 +70,14 @@ func with(client, name string, values ...string) string {
 	q := servertest.AuthorizeQuery(client)
 	q[name] = values
 	return "/oauth2/auth?" + q.Encode()
+}
+
+// grantRows counts the codes too, which no list shows. SQLite only.
+func grantRows(t *testing.T, w *servertest.World) (count int) {
+	t.Helper()
+	db, err := sql.Open("sqlite", strings.TrimPrefix(w.Env.URL, "sqlite:"))
+	require.NoError(t, err)
+	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT count(*) FROM grants").Scan(&count))
+	require.NoError(t, db.Close())
+	return count
 }

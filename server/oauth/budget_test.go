@@ -48,6 +48,40 @@ func TestBudget_statements(t *testing.T) {
 	})
 }
 
+// The authorization code: who is signed in and what they allowed is one statement, the
+// code another; redeeming it is one.
+func TestBudget_of_codes(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, servertest.Setup{}, func(t *testing.T, w *servertest.World) {
+		spend := func(name string, want int, do func()) {
+			got := w.Statements(do)
+			require.Equal(t, want, got, "%s: %v", name, w.Tally.Statements())
+			for _, statement := range w.Tally.Statements() {
+				require.NotContains(t, []string{"BEGIN", "COMMIT"}, statement, name)
+			}
+		}
+		for _, client := range []string{"c1", "own"} {
+			b := w.Browser()
+			b.Authorize(client).Through("alice").Code()
+			w.Redeem("c2", "x")
+			var page *servertest.Page
+			spend("authorize, nobody signed in", 0, func() { requireAsked(t, w.Browser().Authorize(client), "/login").Follow().Require(200) })
+			spend("authorize", 2, func() { page = b.Authorize(client) })
+			code := page.Code()
+			spend("authorize, more is asked for", 1, func() { requireAsked(t, b.Authorize(client, "prompt", "consent"), "/consent") })
+			spend("authorize, silently in vain", 1, func() { requireRedirect(t, b.Authorize(client, "prompt", "none", "max_age", "0"), "login_required") })
+			spend("authorize, refused", 0, func() { requireRedirect(t, b.Authorize(client, "scope", "evil"), "invalid_scope") })
+			spend("authorize, to a stranger", 0, func() { requirePage(t, b.Authorize(client, "redirect_uri", "https://evil.test/")) })
+
+			spend("redeem, another client", 2, func() { w.Redeem("c2", code).Refused(400, "invalid_grant") })
+			spend("redeem, wrong verifier", 2, func() { w.Redeem(client, code, "code_verifier", servertest.Verifier+"x").Refused(400, "invalid_grant") })
+			spend("redeem, malformed verifier", 0, func() { w.Redeem(client, code, "code_verifier", "x").Refused(400, "invalid_grant") })
+			spend("redeem", 1, func() { w.Redeem(client, code).Require(200) })
+			spend("redeem again", 2, func() { w.Redeem(client, code).Refused(400, "invalid_grant") })
+		}
+	})
+}
+
 // What was refused costs no more than what was granted: two statements to tell a
 // retry from reuse, none where the request itself says it.
 func TestBudget_of_refusals(t *testing.T) {

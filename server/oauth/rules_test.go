@@ -15,8 +15,8 @@ import (
 )
 
 // The rules of design.md section 8 that fosite does not keep by itself, each as it
-// was seen to be broken over HTTP. Rules 1, 7 and 8 are of the authorization
-// endpoint, which is not there yet.
+// was seen to be broken over HTTP. Rules 1, 7 and 8 are of the authorization endpoint:
+// code_test.go, redirect_uri_test.go and authorize_parameters_test.go.
 
 // Every endpoint that needs the database says 503 while it fails, in every way in
 // which it can fail, and what was shown works afterwards.
@@ -95,6 +95,101 @@ func TestRule2_each_statement_may_fail_alone(t *testing.T) {
 				w.Refresh("c1", login.Refresh()).Require(200)
 			}
 		}
+	})
+}
+
+// The same for people and their applications: a page that says try again, and what was
+// shown works afterwards. No statement of these is a courtesy.
+func TestRule2_each_statement_of_a_code_may_fail_alone(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, servertest.Setup{}, func(t *testing.T, w *servertest.World) {
+		type state struct {
+			b    *servertest.Browser
+			page *servertest.Page
+			code string
+		}
+		for what, c := range map[string]struct {
+			prepare func(s *state)
+			ask     func(s *state) *servertest.Answer
+			done    func(s *state, a *servertest.Answer)
+		}{
+			"authorize": {
+				prepare: func(*state) {},
+				ask:     func(s *state) *servertest.Answer { return s.b.Authorize("own").Answer },
+				done:    func(_ *state, a *servertest.Answer) { require.Contains(t, a.Header.Get("Location"), "code=") },
+			},
+			"the sign-in page": {
+				prepare: func(s *state) { s.page = s.b.Authorize("own", "prompt", "login") },
+				ask:     func(s *state) *servertest.Answer { return s.page.Follow().Answer },
+				done:    func(_ *state, a *servertest.Answer) { a.Require(200) },
+			},
+			"the consent page": {
+				prepare: func(s *state) { s.page = s.b.Authorize("own", "prompt", "consent") },
+				ask:     func(s *state) *servertest.Answer { return s.page.Follow().Answer },
+				done:    func(_ *state, a *servertest.Answer) { a.Require(200) },
+			},
+			"allow": {
+				prepare: func(s *state) { s.page = s.b.Authorize("own", "prompt", "consent").Follow() },
+				ask:     func(s *state) *servertest.Answer { return s.page.Submit("decision", "allow").Answer },
+				done:    func(_ *state, a *servertest.Answer) { require.Contains(t, a.Header.Get("Location"), "code=") },
+			},
+			"redeem": {
+				prepare: func(s *state) { s.code = s.b.Authorize("own").Code() },
+				ask:     func(s *state) *servertest.Answer { return w.Redeem("own", s.code) },
+				done:    func(_ *state, a *servertest.Answer) { a.Require(200) },
+			},
+		} {
+			s := &state{b: w.Browser()}
+			s.b.SignIn("alice")
+			for nth := 0; ; nth++ {
+				c.prepare(s)
+				w.Clock.Advance(2 * time.Second) // the cached clients have to be read again
+				count := 0
+				mend := w.Break(func(string) error {
+					if count++; count == nth+1 {
+						return errBroken
+					}
+					return nil
+				})
+				a := c.ask(s)
+				mend()
+				if count <= nth {
+					require.Positive(t, nth, what)
+					c.done(s, a)
+					break
+				}
+				require.Equal(t, 503, a.Status, "%s, statement %d: %s", what, nth, a.Body)
+				require.NotEmpty(t, a.Header.Get("Retry-After"))
+				require.Empty(t, a.Header.Get("Location"))
+				kind := "text/html; charset=utf-8"
+				if what == "redeem" {
+					kind = "application/json"
+				}
+				require.Equal(t, kind, a.Header.Get("Content-Type"), what)
+				c.done(s, c.ask(s)) // the same once more
+			}
+		}
+	})
+}
+
+// A code whose redemption was done but not heard of is spent: the client starts again,
+// and nothing that it does at once ends anybody's session.
+func TestRule2_an_answer_that_was_lost_after_redemption(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, servertest.Setup{}, func(t *testing.T, w *servertest.World) {
+		b := w.Browser()
+		code := b.Authorize("own").Through("alice").Code()
+		mend := w.BreakAnswers(everything)
+		w.Redeem("own", code).Refused(503, "temporarily_unavailable")
+		mend()
+		w.Redeem("own", code).Refused(400, "invalid_grant")
+		w.Redeem("own", b.Authorize("own").Code()).Require(200)
+
+		// A code that was made but not heard of: the request comes again and gets its own.
+		mend = w.BreakAnswers(everything)
+		require.Equal(t, 503, b.Authorize("own").Status)
+		mend()
+		w.Redeem("own", b.Authorize("own").Code()).Require(200)
 	})
 }
 
