@@ -2,7 +2,6 @@ package storage_test
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
 	"testing"
@@ -44,12 +43,8 @@ func prepare(t *testing.T, e *storagetest.Env, db *sql.DB) grants.ID {
 func third(_ grants.Grant, _ users.User, _ grants.Verdict, err error) error { return err }
 
 // calls is every method that asks the database something.
-func calls(ctx context.Context, e *storagetest.Env, id grants.ID, secrets *keys.Secrets) map[string]func() error {
+func calls(ctx context.Context, e *storagetest.Env, id grants.ID, secrets *keys.Secrets, passwords *users.Passwords) map[string]func() error {
 	s := e.Store
-	passwords, err := users.NewPasswords(users.PasswordOptions{Memory: 64, Time: 1, Threads: 1, Concurrent: 2, Queue: 100, Rand: rand.Reader})
-	if err != nil {
-		panic(err)
-	}
 	drop := func(_ any, err error) error { return err }
 	return map[string]func() error{
 		"Schema":      func() error { _, _, err := s.Schema(ctx); return err },
@@ -151,15 +146,15 @@ func TestFailures_are_never_answers(t *testing.T) {
 		// Signing keys cost seconds. They are made once, and then only read.
 		_, err := e.Store.SigningKeys(ctx, secrets)
 		require.NoError(t, err)
-		db := database(t, e)
-		for name := range calls(ctx, e, grants.ID{}, secrets) {
+		db, passwords := database(t, e), somePasswords(t)
+		for name := range calls(ctx, e, grants.ID{}, secrets, passwords) {
 			for moment, fail := range map[string]func(func(string) error){"before": e.Tally.Fail, "after": e.Tally.FailAfter} {
 				if name == "RotateKeys" && moment == "before" {
 					continue // costs a key for each statement
 				}
 				for at := 1; ; at++ {
 					id := prepare(t, e, db)
-					call := calls(ctx, e, id, secrets)[name]
+					call := calls(ctx, e, id, secrets, passwords)[name]
 					seen, failed := 0, false
 					fail(func(string) error {
 						if seen++; seen == at {
@@ -202,14 +197,14 @@ func TestSerializationFailures_are_invisible(t *testing.T) {
 		ctx, secrets := deadline(t), someSecrets(t)
 		_, err := e.Store.SigningKeys(ctx, secrets)
 		require.NoError(t, err)
-		db := database(t, e)
-		for name := range calls(ctx, e, grants.ID{}, secrets) {
+		db, passwords := database(t, e), somePasswords(t)
+		for name := range calls(ctx, e, grants.ID{}, secrets, passwords) {
 			switch name {
 			case "Schema", "CheckSchema", "Ready":
 				continue // goose's table is read as it is
 			}
 			id := prepare(t, e, db)
-			call := calls(ctx, e, id, secrets)[name]
+			call := calls(ctx, e, id, secrets, passwords)[name]
 			seen := 0
 			e.Tally.Fail(func(sql string) error {
 				if seen++; seen <= 3 && sql != "ROLLBACK" {

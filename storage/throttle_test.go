@@ -25,10 +25,17 @@ type door struct {
 	tokens *storage.Tokens
 }
 
-func newDoor(t *testing.T, e *storagetest.Env) *door {
+// somePasswords hash in no time, and are worth as much.
+func somePasswords(t *testing.T) *users.Passwords {
 	t.Helper()
 	passwords, err := users.NewPasswords(users.PasswordOptions{Memory: 64, Time: 1, Threads: 1, Concurrent: 2, Queue: 100, Rand: rand.Reader})
 	require.NoError(t, err)
+	return passwords
+}
+
+func newDoor(t *testing.T, e *storagetest.Env) *door {
+	t.Helper()
+	passwords := somePasswords(t)
 	hash, err := passwords.Hash(t.Context(), "right password")
 	require.NoError(t, err)
 	require.NoError(t, e.Store.CreateUser(t.Context(), users.User{ID: "id-alice", Name: "Alice", Email: "alice@app.test", PasswordHash: hash}))
