@@ -6,7 +6,7 @@ BENCH ?= .
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check test bench lint format format-check cover fuzz generate tidy clean
+.PHONY: help run build check test browser bench lint format format-check cover fuzz generate tidy clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,8 +19,11 @@ build: ## build bin/grantor, one static file
 
 check: format-check lint test ## everything that a change must pass
 
-test: ## vet and all tests, on SQLite and PostgreSQL, the concurrent ones with -race too
+test: ## vet and all tests, on SQLite and PostgreSQL and in Chromium, the concurrent ones with -race too
 	@scripts/test
+
+browser: ## only the tests in Chromium; pictures of every page go to artefacts/browser
+	GRANTOR_TEST_REQUIRE=browser GRANTOR_TEST_ARTEFACTS=$(CURDIR)/artefacts/browser go test -count 1 -run _Browser ./test/browser ./examples/spa
 
 bench: ## benchmarks; BENCH=Regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
@@ -49,7 +52,7 @@ tidy: ## bring go.mod in line with the imports
 	go mod tidy
 
 clean: ## remove what was built; databases stay
-	rm -rf bin dist coverage.out
+	rm -rf bin dist artefacts coverage.out
 
 # Not in go.mod: a tool must not choose the versions of what the program links. The
 # first build takes minutes, so no test asks for it.

@@ -35,7 +35,7 @@ type tab struct {
 
 // browser is one process for all tests, started by the first that needs it.
 var browser = sync.OnceValues(func() (context.Context, error) {
-	path, err := exec.LookPath("chromium")
+	path, err := chromiumPath()
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +46,19 @@ var browser = sync.OnceValues(func() (context.Context, error) {
 	endBrowser = func() { _ = chromedp.Cancel(ctx) }
 	return ctx, chromedp.Run(ctx)
 })
+
+func chromiumPath() (string, error) {
+	names := []string{"chromium", "chromium-browser", "google-chrome"}
+	if path := os.Getenv("CHROME_BIN"); path != "" {
+		names = []string{path}
+	}
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("no browser here (%s): install chromium (Debian: apt-get install chromium) or set CHROME_BIN", strings.Join(names, ", "))
+}
 
 var endBrowser = func() {}
 

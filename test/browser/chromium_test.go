@@ -2,7 +2,6 @@ package browser_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -77,18 +76,16 @@ func needChromium(t *testing.T) context.Context {
 }
 
 func chromiumPath() (string, error) {
+	names := []string{"chromium", "chromium-browser", "google-chrome"}
 	if path := os.Getenv("CHROME_BIN"); path != "" {
-		if _, err := exec.LookPath(path); err != nil {
-			return "", fmt.Errorf("CHROME_BIN: %w", err)
-		}
-		return path, nil
+		names = []string{path}
 	}
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+	for _, name := range names {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, nil
 		}
 	}
-	return "", errors.New("no browser here: install chromium (Debian: apt-get install chromium) or set CHROME_BIN")
+	return "", fmt.Errorf("no browser here (%s): install chromium (Debian: apt-get install chromium) or set CHROME_BIN", strings.Join(names, ", "))
 }
 
 // required reports whether this run must not skip what needs the thing.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,13 +39,30 @@ func build(pkg string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
+	if err := look(root); err != nil {
+		return "", err
+	}
 	path := filepath.Join(dir, filepath.Base(pkg))
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, pkg)
-	cmd.Dir = filepath.Join("..", "..")
+	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 	}
 	return path, nil
+}
+
+var root = filepath.Join("..", "..")
+
+// look reads the folders of the sources, which the tests do not link: go test takes a
+// result from its cache while nothing has changed that the test has looked at.
+func look(root string) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		name := d.Name()
+		if err == nil && d.IsDir() && (name == "artefacts" || name == "bin" || path != root && strings.HasPrefix(name, ".")) {
+			return filepath.SkipDir
+		}
+		return err
+	})
 }
 
 // launch starts a program, waits for its first line and answers it. The program ends
