@@ -148,7 +148,7 @@ func readClaims(text string, registered []string) (askedClaims, error) {
 	if err := d.Decode(&asked); err != nil {
 		return askedClaims{}, invalidRequest("claims is not a claims request")
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // the decoder answers it bare
+	if _, err := d.Token(); err != io.EOF {
 		return askedClaims{}, invalidRequest("claims is not a claims request")
 	}
 	var claims askedClaims

@@ -26,10 +26,10 @@ func atHash(access string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// listener sends what is meant for the issuer to where the World listens.
-type listener struct{ host string }
+// rerouted sends what is meant for the issuer to where the World listens.
+type rerouted struct{ host string }
 
-func (l listener) RoundTrip(r *http.Request) (*http.Response, error) {
+func (l rerouted) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.URL.Scheme, r.URL.Host = "http", l.host
 	return http.DefaultTransport.RoundTrip(r)
@@ -40,7 +40,7 @@ func relyingParty(t *testing.T, w *servertest.World) (context.Context, *oidc.Pro
 	t.Helper()
 	u, err := url.Parse(w.URL)
 	require.NoError(t, err)
-	ctx := oidc.ClientContext(t.Context(), &http.Client{Transport: listener{host: u.Host}})
+	ctx := oidc.ClientContext(t.Context(), &http.Client{Transport: rerouted{host: u.Host}})
 	p, err := oidc.NewProvider(ctx, w.Issuer)
 	require.NoError(t, err)
 	return ctx, p

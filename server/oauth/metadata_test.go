@@ -43,20 +43,20 @@ func TestMetadata_advertises_exactly_what_works_W01(t *testing.T) {
 	tries := map[string]func(t *testing.T, d described){
 		"issuer": func(t *testing.T, d described) { require.Equal(t, w.Issuer, d.doc["issuer"]) },
 
-		"authorization_endpoint": func(t *testing.T, d described) {
+		"authorization_endpoint": func(_ *testing.T, d described) {
 			w.Browser().Get(d.path("authorization_endpoint") + "?" + servertest.AuthorizeQuery("c1").Encode()).Through("alice").Code()
 		},
 		"token_endpoint": func(t *testing.T, d described) { require.Equal(t, token, d.path("token_endpoint")) },
-		"introspection_endpoint": func(t *testing.T, d described) {
+		"introspection_endpoint": func(_ *testing.T, d described) {
 			w.Post(d.path("introspection_endpoint"), "rs", "token", "x").Require(200)
 		},
-		"revocation_endpoint": func(t *testing.T, d described) {
+		"revocation_endpoint": func(_ *testing.T, d described) {
 			w.Post(d.path("revocation_endpoint"), "c1", "token", "x").Require(200)
 		},
-		"userinfo_endpoint": func(t *testing.T, d described) {
+		"userinfo_endpoint": func(_ *testing.T, d described) {
 			w.Send(servertest.Get(d.path("userinfo_endpoint")).Bearer(w.Login("all", "zoe").Access())).Require(200)
 		},
-		"end_session_endpoint": func(t *testing.T, d described) {
+		"end_session_endpoint": func(_ *testing.T, d described) {
 			w.Browser().Get(d.path("end_session_endpoint")).Require(200)
 		},
 		"jwks_uri": func(t *testing.T, d described) {

@@ -207,8 +207,16 @@ func TestAuthorize_hints_P07_P08_P09(t *testing.T) {
 		require.Equal(t, nonce, claims["nonce"])
 	}
 	for _, pair := range [][]string{
-		{"display", "page"}, {"display", "popup"}, {"display", "evil"}, {"ui_locales", "fr-CA de en"}, {"ui_locales", "evil"}, {"ui_locales", strings.Repeat("x-", 2000)},
-		{"acr_values", "1"}, {"acr_values", "urn:mace:incommon:iap:silver 2"}, {"claims_locales", "de fr"}, {"login_hint", "bob"},
+		{"display", "page"},
+		{"display", "popup"},
+		{"display", "evil"},
+		{"ui_locales", "fr-CA de en"},
+		{"ui_locales", "evil"},
+		{"ui_locales", strings.Repeat("x-", 2000)},
+		{"acr_values", "1"},
+		{"acr_values", "urn:mace:incommon:iap:silver 2"},
+		{"claims_locales", "de fr"},
+		{"login_hint", "bob"},
 	} {
 		b.Authorize("own", pair...).Code()
 		w.Browser().Authorize("own", pair...).Follow().Require(200)

@@ -42,8 +42,13 @@ func TestAuthorize_redirects_to_nobody_else_A01_to_A16(t *testing.T) {
 		t.Run(id, func(t *testing.T) {
 			for _, uri := range uris {
 				for _, change := range [][]string{
-					{}, {"prompt", "none"}, {"response_mode", "form_post"}, {"response_mode", "fragment", "response_type", "token"},
-					{"response_type", "evil", "scope", "evil"}, {"code_challenge", "-"}, {"state", "-"},
+					{},
+					{"prompt", "none"},
+					{"response_mode", "form_post"},
+					{"response_mode", "fragment", "response_type", "token"},
+					{"response_type", "evil", "scope", "evil"},
+					{"code_challenge", "-"},
+					{"state", "-"},
 				} {
 					q := servertest.AuthorizeQuery("two", append([]string{"redirect_uri", uri}, change...)...)
 					requirePage(t, signedIn.Get("/oauth2/auth?"+q.Encode()))
@@ -105,10 +110,12 @@ func TestAuthorize_loopback_ports_A08_to_A10(t *testing.T) {
 	}
 	for client, uris := range map[string][]string{
 		"tls": {"http://127.0.0.1:9/cb", "https://127.0.0.1:9/cb", "http://127.0.0.1/cb"},
-		"n1": {"http://127.0.0.1:9/other", "http://127.0.0.1:9/cb?code=x", "http://127.0.0.1:9/cb?", "http://127.0.0.1:9/cb#x",
+		"n1": {
+			"http://127.0.0.1:9/other", "http://127.0.0.1:9/cb?code=x", "http://127.0.0.1:9/cb?", "http://127.0.0.1:9/cb#x",
 			"https://127.0.0.1:9/cb", "http://localhost:9/cb", "http://[::1]:9/cb", "http://127.0.0.2:9/cb", "http://127.1:9/cb", "http://2130706433:9/cb",
 			"http://127.0.0.1:9@evil.test/cb", "http://127.0.0.1:evil.test/cb", "http://127.0.0.1:/cb", "http://127.0.0.1:99999/cb", "http://127.0.0.1:-1/cb", "http://127.0.0.1:9:9/cb",
-			"http://evil@127.0.0.1:9/cb", "http://127.0.0.1.evil.test:9/cb", "http://127.0.0.1:9/cb/", "http://127.0.0.1:9\\@evil.test/cb", "http://127.0.0.1:0x50/cb"},
+			"http://evil@127.0.0.1:9/cb", "http://127.0.0.1.evil.test:9/cb", "http://127.0.0.1:9/cb/", "http://127.0.0.1:9\\@evil.test/cb", "http://127.0.0.1:0x50/cb",
+		},
 	} {
 		for _, uri := range uris {
 			requirePage(t, w.Browser().Authorize(client, "redirect_uri", uri))
