@@ -45,7 +45,7 @@ func (h *Handler) SignInPage(w http.ResponseWriter, r *http.Request) error {
 // resume opens the authorization request that waits, if one does.
 func (h *Handler) resume(r *http.Request, sealed string) (*oauth.Authorization, error) {
 	if sealed == "" {
-		return nil, nil //nolint:nilnil // the person came by themselves
+		return nil, nil // the person came by themselves
 	}
 	return h.OAuth.Resume(r.Context(), sealed)
 }

@@ -79,7 +79,8 @@ func (h *Handler) settle(ctx context.Context, n storage.LogoutNotice) {
 	err := h.notify(ctx, n)
 	switch {
 	case err == nil:
-		err = h.Store.DeleteLogoutNotice(ctx, n.ID)
+		// Also when the process ends just now: the client would be told again.
+		err = h.Store.DeleteLogoutNotice(context.WithoutCancel(ctx), n.ID)
 	case ctx.Err() != nil:
 		return // the lease runs out, and another replica goes on
 	case n.Attempts >= noticeTries:

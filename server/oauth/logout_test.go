@@ -153,26 +153,24 @@ func TestLogout_returns_to_the_client(t *testing.T) {
 			for _, method := range []string{http.MethodGet, http.MethodPost} {
 				b := w.Browser()
 				tokens := tokensAt(w, b, "rp")
-				before := w.Browser()
-				before.Cookies["__Host-grantor-session"] = b.Cookies["__Host-grantor-session"]
+				thief := w.Browser()
+				thief.Cookies["__Host-grantor-session"] = b.Cookies["__Host-grantor-session"]
 				pairs := append([]string{"id_token_hint", tokens.Text("id_token")}, c.pairs...)
-				p := signOut(b, pairs...)
+				send := signOut
 				if method == http.MethodPost {
-					before.Cookies, b = b.Cookies, before
-					b = w.Browser()
-					b.Cookies = before.Cookies
-					p = b.Post(logout, pairs...)
+					send = func(b *servertest.Browser, pairs ...string) *servertest.Page { return b.Post(logout, pairs...) }
 				}
+				p := send(b, pairs...)
 				require.Equal(t, c.want, p.Location(), name)
 				if c.want == "" {
 					p.Require(http.StatusOK)
 				}
 				require.NotContains(t, b.Cookies, "__Host-grantor-session")
-				require.False(t, here(before))
+				require.False(t, here(thief))
 				w.Refresh("rp", tokens.Refresh()).Refused(400, "invalid_grant")
 				require.False(t, w.Active(tokens.Access()))
 				// Again: nobody is there, and the client is answered all the same.
-				require.Equal(t, c.want, signOut(b, pairs...).Location(), name)
+				require.Equal(t, c.want, send(b, pairs...).Location(), name)
 			}
 		}
 	})
@@ -296,7 +294,7 @@ func TestLogout_leaves_what_is_offline(t *testing.T) {
 // A code that was not redeemed yet ends with the sign-in that it came from.
 func TestLogout_ends_a_code_on_its_way(t *testing.T) {
 	t.Parallel()
-	servertest.Each(t, servertest.Setup{}, func(t *testing.T, w *servertest.World) {
+	servertest.Each(t, servertest.Setup{}, func(_ *testing.T, w *servertest.World) {
 		rp(w)
 		b := w.Browser()
 		b.SignIn("alice")

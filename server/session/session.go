@@ -46,11 +46,11 @@ type Manager struct {
 func (m *Manager) Read(r *http.Request, clientID string) (*storage.SignedIn, error) {
 	cookie, err := r.Cookie(m.sessionCookie())
 	if err != nil {
-		return nil, nil //nolint:nilnil // nobody is signed in, and nothing went wrong
+		return nil, nil //nolint:nilerr // nobody is signed in, and nothing went wrong
 	}
 	id, generation, err := m.Codec.Parse(grants.Browser, cookie.Value)
 	if err != nil {
-		return nil, nil //nolint:nilnil // as without a cookie
+		return nil, nil //nolint:nilerr // as without a cookie
 	}
 	return m.read(r.Context(), id, generation, clientID)
 }
