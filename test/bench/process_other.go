@@ -1,0 +1,21 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"syscall"
+	"time"
+)
+
+// The numbers come from /proc, so there are none without it.
+var errNoProc = errors.New("CPU time and memory are read from /proc: run this on Linux")
+
+func childAttr(syscall.Signal, bool) *syscall.SysProcAttr { return nil }
+func serverUser() (uid, gid uint32, ok bool)              { return 0, 0, false }
+func processCPU(int) (time.Duration, error)               { return 0, errNoProc }
+func treeCPU(int) (time.Duration, error)                  { return 0, errNoProc }
+func residentKiB(int) (int, error)                        { return 0, errNoProc }
+func loadAverage() string                                 { return "unknown" }
+func processorName() string                               { return "unknown" }
+func kernel() string                                      { return "unknown" }
