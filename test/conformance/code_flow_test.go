@@ -56,7 +56,8 @@ func alternateHappyFlow(p *party) {
 // attacks.md C-03, docs/decisions/0001.
 func codeReuse(p *party) {
 	f := p.complete()
-	a := f.redeem().Refused(http.StatusBadRequest, "invalid_grant")
+	a := f.redeem()
+	p.unsuccessful(a, http.StatusBadRequest, "invalid_grant")
 	require.Equal(p.t, "application/json", a.Header.Get("Content-Type"))
 	require.NotContains(p.t, a.JSON, "access_token")
 }
@@ -64,9 +65,9 @@ func codeReuse(p *party) {
 func codeReuse30Seconds(p *party) {
 	f := p.complete()
 	p.Clock.Advance(30 * time.Second)
-	f.redeem().Refused(http.StatusBadRequest, "invalid_grant")
-	p.Send(servertest.Get(p.endpoint("userinfo_endpoint")).Bearer(f.tokens.Access())).Refused(http.StatusUnauthorized, "invalid_token")
-	p.token("grant_type", "refresh_token", "refresh_token", f.tokens.Refresh()).Refused(http.StatusBadRequest, "invalid_grant")
+	p.unsuccessful(f.redeem(), http.StatusBadRequest, "invalid_grant")
+	p.unsuccessful(p.Send(servertest.Get(p.endpoint("userinfo_endpoint")).Bearer(f.tokens.Access())), http.StatusUnauthorized, "invalid_token")
+	p.unsuccessful(p.token("grant_type", "refresh_token", "refresh_token", f.tokens.Refresh()), http.StatusBadRequest, "invalid_grant")
 }
 
 func clientSecretPost(p *party) {
@@ -91,7 +92,7 @@ func refreshToken(p *party) {
 	}
 	// What the second got is of no use to the first, and still the second's.
 	p.client = first
-	p.token("grant_type", "refresh_token", "refresh_token", last.Refresh()).Refused(http.StatusBadRequest, "invalid_grant")
+	p.unsuccessful(p.token("grant_type", "refresh_token", "refresh_token", last.Refresh()), http.StatusBadRequest, "invalid_grant")
 	p.client = second
 	p.successful(p.token("grant_type", "refresh_token", "refresh_token", last.Refresh()))
 }

@@ -14,7 +14,8 @@ import (
 
 func discovery(p *party) {
 	t := p.t
-	a := p.Send(servertest.Get("/.well-known/openid-configuration")).Require(http.StatusOK)
+	a := p.Send(servertest.Get("/.well-known/openid-configuration"))
+	p.status(a, http.StatusOK)
 	require.Equal(t, "application/json", a.Header.Get("Content-Type"))
 	issuer, err := url.Parse(p.Issuer)
 	require.NoError(t, err)

@@ -54,7 +54,7 @@ func (f *flow) signOut(pairs ...string) *servertest.Page {
 // returns ends the test unless the person is sent back, with that state and nothing else.
 func (p *party) returns(page *servertest.Page, state string) {
 	p.t.Helper()
-	page.Require(http.StatusSeeOther)
+	p.status(page.Answer, http.StatusSeeOther)
 	want := signedOut
 	if state != "" {
 		want += "?" + url.Values{"state": {state}}.Encode()
@@ -66,7 +66,7 @@ func (p *party) returns(page *servertest.Page, state string) {
 // back to the client, and the person is still signed in.
 func (f *flow) refusesSignOut(page *servertest.Page, what string) {
 	f.t.Helper()
-	page.Require(http.StatusBadRequest)
+	f.status(page.Answer, http.StatusBadRequest)
 	require.Empty(f.t, page.Location())
 	require.NotContains(f.t, string(page.Body), signedOut)
 	require.Contains(f.t, string(page.Body), what)
@@ -78,9 +78,12 @@ func (f *flow) refusesSignOut(page *servertest.Page, what string) {
 // decide it for the person.
 func (f *flow) signsOutAfterAsking(page *servertest.Page) {
 	f.t.Helper()
-	page = page.Follow().Require(http.StatusOK)
+	f.status(page.Answer, http.StatusSeeOther)
+	page = page.Follow()
+	f.status(page.Answer, http.StatusOK)
 	f.sameSignIn(f, f.ask("prompt", "none"))
-	page = page.Submit("decision", "signout").Require(http.StatusOK)
+	page = page.Submit("decision", "signout")
+	f.status(page.Answer, http.StatusOK)
 	require.Empty(f.t, page.Location())
 	require.NotContains(f.t, string(page.Body), signedOut)
 	f.notSignedIn()
@@ -97,7 +100,8 @@ func logoutNoState(p *party) {
 }
 
 func logoutNoRedirectURI(p *party) {
-	page := p.complete().signOut("post_logout_redirect_uri", "-").Require(http.StatusOK)
+	page := p.complete().signOut("post_logout_redirect_uri", "-")
+	p.status(page.Answer, http.StatusOK)
 	require.Contains(p.t, string(page.Body), "<h1>")
 	require.NotContains(p.t, string(page.Body), signedOut)
 	p.notSignedIn()

@@ -62,7 +62,7 @@ func registeredRedirectURI(p *party) {
 // errorPage ends the test unless the person, and nobody else, is told what is wrong.
 func (f *flow) errorPage(what string) {
 	f.t.Helper()
-	f.page.Require(http.StatusBadRequest)
+	f.status(f.page.Answer, http.StatusBadRequest)
 	require.Empty(f.t, f.page.Location())
 	require.Empty(f.t, f.page.Forms)
 	require.Contains(f.t, string(f.page.Body), "<h1>")

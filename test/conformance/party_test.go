@@ -30,9 +30,23 @@ type party struct {
 func newParty(t *testing.T, w *servertest.World, pl plan) *party {
 	t.Helper()
 	p := &party{World: w, t: t, plan: pl, client: first, browser: w.Browser()}
-	p.metadata = w.Send(servertest.Get("/.well-known/openid-configuration")).Require(http.StatusOK).JSON
+	document := w.Send(servertest.Get("/.well-known/openid-configuration"))
+	p.status(document, http.StatusOK)
+	p.metadata = document.JSON
 	p.keys = p.fetchKeys()
 	return p
+}
+
+// status and unsuccessful end the module, where the World's own would end the plan.
+func (p *party) status(a *servertest.Answer, want int) {
+	p.t.Helper()
+	require.Equal(p.t, want, a.Status, "%s %s", a.Header.Get("Location"), a.Body)
+}
+
+func (p *party) unsuccessful(a *servertest.Answer, status int, code string) {
+	p.t.Helper()
+	p.status(a, status)
+	require.Equal(p.t, code, a.JSON["error"])
 }
 
 // endpoint is the path of an endpoint that the metadata names.
@@ -45,7 +59,8 @@ func (p *party) endpoint(name string) string {
 
 func (p *party) fetchKeys() (set jose.JSONWebKeySet) {
 	p.t.Helper()
-	a := p.Send(servertest.Get(p.endpoint("jwks_uri"))).Require(http.StatusOK)
+	a := p.Send(servertest.Get(p.endpoint("jwks_uri")))
+	p.status(a, http.StatusOK)
 	require.NoError(p.t, json.Unmarshal(a.Body, &set))
 	return set
 }
@@ -121,7 +136,8 @@ func (f *flow) through() *flow {
 func (f *flow) asksPassword() *flow {
 	f.t.Helper()
 	require.True(f.t, strings.HasPrefix(f.page.Location(), "/login"), "no sign-in page but %d %s", f.page.Status, f.page.Location())
-	page := f.page.Follow().Require(http.StatusOK)
+	page := f.page.Follow()
+	f.status(page.Answer, http.StatusOK)
 	require.Contains(f.t, page.Form("password").Names, "username")
 	return f
 }
@@ -131,7 +147,7 @@ func (f *flow) answered() url.Values {
 	f.t.Helper()
 	var answer url.Values
 	if f.mode == "form_post" {
-		f.page.Require(http.StatusOK)
+		f.status(f.page.Answer, http.StatusOK)
 		require.Empty(f.t, f.page.Location())
 		require.Len(f.t, f.page.Forms, 1)
 		form := f.page.Forms[0]
@@ -139,7 +155,7 @@ func (f *flow) answered() url.Values {
 		require.Equal(f.t, "post", form.Method)
 		answer = form.Fields
 	} else {
-		f.page.Require(http.StatusSeeOther)
+		f.status(f.page.Answer, http.StatusSeeOther)
 		to, err := url.Parse(f.page.Location())
 		require.NoError(f.t, err)
 		require.Empty(f.t, to.Fragment)
@@ -217,7 +233,7 @@ func (f *flow) granted() *flow {
 func (p *party) successful(a *servertest.Answer) {
 	t := p.t
 	t.Helper()
-	a.Require(http.StatusOK)
+	p.status(a, http.StatusOK)
 	require.Equal(t, "application/json", a.Header.Get("Content-Type"))
 	require.Equal(t, "no-store", a.Header.Get("Cache-Control"))
 	require.Equal(t, "Bearer", a.Text("token_type"))

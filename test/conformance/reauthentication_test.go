@@ -38,11 +38,14 @@ func (p *party) notSignedIn() {
 }
 
 func promptNoneLoggedIn(p *party) {
-	p.sameSignIn(p.complete(), p.ask("prompt", "none"))
+	before := p.complete()
+	p.Clock.Advance(time.Second)
+	p.sameSignIn(before, p.ask("prompt", "none"))
 }
 
 func idTokenHint(p *party) {
 	before := p.complete()
+	p.Clock.Advance(time.Second)
 	p.sameSignIn(before, p.ask("prompt", "none", "id_token_hint", before.tokens.Text("id_token")))
 }
 

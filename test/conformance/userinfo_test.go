@@ -13,7 +13,8 @@ import (
 func (p *party) userinfo(subject string, r *servertest.Request) map[string]any {
 	t := p.t
 	t.Helper()
-	a := p.Send(r).Require(http.StatusOK)
+	a := p.Send(r)
+	p.status(a, http.StatusOK)
 	require.Equal(t, "application/json", a.Header.Get("Content-Type"))
 	require.Equal(t, subject, a.JSON["sub"])
 	for name, value := range a.JSON {
