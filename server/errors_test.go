@@ -76,6 +76,31 @@ func TestErrors_a_panic_H09(t *testing.T) {
 	require.PanicsWithValue(t, http.ErrAbortHandler, func() { machine(t, w) }, "net/http ends the connection with it")
 }
 
+// People read it as a page, with what finds it in the log.
+func TestErrors_a_panic_in_a_page_H09(t *testing.T) {
+	t.Parallel()
+	random := new(moody)
+	w := servertest.New(t, servertest.Setup{Rand: random})
+	get := func() *httptest.ResponseRecorder {
+		a := httptest.NewRecorder()
+		w.Handler().ServeHTTP(a, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/login", nil))
+		return a
+	}
+	for _, fail := range []func() error{func() error { panic("evil secret in a panic") }, func() error { return errors.New("evil internals") }} {
+		random.set(fail)
+		a := get()
+		require.Equal(t, 500, a.Code)
+		require.Equal(t, "text/html; charset=utf-8", a.Header().Get("Content-Type"))
+		require.Equal(t, "no-store", a.Header().Get("Cache-Control"))
+		require.Contains(t, a.Header().Get("Content-Security-Policy"), "frame-ancestors 'none'")
+		require.Contains(t, a.Body.String(), a.Header().Get("X-Request-Id"))
+		require.NotContains(t, a.Body.String(), "evil")
+		require.Empty(t, a.Header().Values("Set-Cookie"))
+		random.set(nil)
+		require.Equal(t, 200, get().Code)
+	}
+}
+
 // N-10's rule: what went wrong inside is for the log.
 func TestErrors_an_unexpected_failure_tells_nothing(t *testing.T) {
 	t.Parallel()

@@ -58,6 +58,53 @@ func TestLogs_one_line_per_request(t *testing.T) {
 	}
 }
 
+// What people do at the pages is told apart, and what they typed is not there.
+func TestLogs_of_pages(t *testing.T) {
+	t.Parallel()
+	w := servertest.New(t, servertest.Setup{})
+	b := w.Browser()
+	page := b.Authorize("c1").Follow()
+	page.Submit("username", "evil\nname", "password", "evil-evil-evil")
+	consent := page.Submit("username", "alice", "password", servertest.Password("alice")).Follow()
+	denied := b.Authorize("c1", "prompt", "consent").Follow()
+	code := consent.Submit("decision", "allow").Code()
+	consent.Submit("decision", "allow")
+	denied.Submit("decision", "deny")
+	w.Redeem("c1", code)
+	b.Post("/account", "action", "evil")
+	b.Get("/account").Submit("action", "end_others")
+	b.Get("/oauth2/logout").Follow().Submit("decision", "signout")
+
+	want := []map[string]any{
+		{"route": "/oauth2/auth", "status": 303.0, "client": "c1", "outcome": "login_required"},
+		{"route": "/login", "status": 200.0, "client": "c1"},
+		{"route": "/login", "status": 400.0, "client": "c1", "outcome": "wrong password"},
+		{"route": "/login", "status": 303.0, "client": "c1", "outcome": "consent_required"},
+		{"route": "/consent", "status": 200.0, "client": "c1"},
+		{"route": "/oauth2/auth", "status": 303.0, "client": "c1", "outcome": "consent_required"},
+		{"route": "/consent", "status": 200.0, "client": "c1"},
+		{"route": "/consent", "status": 303.0, "client": "c1", "outcome": "code issued"},
+		{"route": "/consent", "status": 409.0, "client": "c1", "outcome": "answered before"},
+		{"route": "/consent", "status": 303.0, "client": "c1", "outcome": "denied"},
+		{"route": "/oauth2/token", "status": 200.0, "client": "c1", "outcome": "redeemed"},
+		{"route": "/account", "status": 403.0, "reason": "csrf"},
+		{"route": "/account", "status": 200.0},
+		{"route": "/account", "status": 303.0, "outcome": "account"},
+		{"route": "/oauth2/logout", "status": 303.0, "outcome": "asked to sign out"},
+		{"route": "/logout", "status": 200.0},
+		{"route": "/logout", "status": 200.0, "outcome": "signed out"},
+	}
+	lines := w.Log.Requests(t)
+	require.Len(t, lines, len(want))
+	for i, line := range lines {
+		for name, value := range want[i] {
+			require.Equal(t, value, line[name], "%d %s: %v", i, name, line)
+		}
+	}
+	require.Equal(t, lines[7]["session"], lines[10]["session"], "the code and its session have one id")
+	require.NotContains(t, w.Log.Text(), "evil")
+}
+
 func TestLogs_the_request_id_is_ours(t *testing.T) {
 	t.Parallel()
 	w := servertest.New(t, servertest.Setup{})

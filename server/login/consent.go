@@ -1,9 +1,11 @@
 package login
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 
+	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/server/oauth"
 	"github.com/grantorhq/grantor/server/ui"
 	"github.com/grantorhq/grantor/storage"
@@ -64,17 +66,31 @@ func (h *Handler) Consent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !a.NeedsConsent(in, h.Now()) {
-		return h.OAuth.Proceed(w, r, a, in)
-	}
-	switch form.Get("decision") {
-	case "allow":
-		return h.OAuth.Allow(w, r, a, in)
-	case "deny":
-		return h.OAuth.Deny(w, r, a)
-	case "switch":
+	decision := form.Get("decision")
+	// A no, or "not me", counts also when a yes in another tab made the question needless.
+	switch {
+	case decision == "switch":
 		a.Switch()
 		return h.OAuth.Proceed(w, r, a, in)
+	case decision == "deny" && in != nil && a.Asked == in.ID:
+		return h.deny(w, r, a, in)
+	case !a.NeedsConsent(in, h.Now()):
+		return h.OAuth.Proceed(w, r, a, in)
+	case decision == "allow":
+		return h.OAuth.Allow(w, r, a, in)
 	}
 	return h.showConsent(w, r, a, in, form.Get("request"), http.StatusBadRequest)
+}
+
+// deny says no, unless this very request was answered with a code before: the button
+// pressed after the back button.
+func (h *Handler) deny(w http.ResponseWriter, r *http.Request, a *oauth.Authorization, in *storage.SignedIn) error {
+	_, err := h.Store.Session(r.Context(), a.ID)
+	switch {
+	case errors.Is(err, grants.ErrNotFound):
+		return h.OAuth.Deny(w, r, a)
+	case err != nil:
+		return err
+	}
+	return h.OAuth.Proceed(w, r, a, in)
 }

@@ -331,3 +331,21 @@ func TestConsent_two_tabs(t *testing.T) {
 	require.True(t, asks(b.Get(second.Location())), "reloaded: nothing to ask but consent")
 	require.NotEmpty(t, two.Submit("username", "alice", "password", servertest.Password("alice")).Through("alice").Code())
 }
+
+// The question may have become needless by a yes in another tab. A no is a no all the same.
+func TestConsent_no_after_a_yes_in_another_tab(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, servertest.Setup{}, func(t *testing.T, w *servertest.World) {
+		b, page := consentPage(w, "c1")
+		again := b.Authorize("c1", "state", "another").Follow()
+		require.NotEmpty(t, page.Submit("decision", "allow").Code())
+		w.Tally.Reset()
+		require.Equal(t, "access_denied", again.Submit("decision", "deny").Answered().Get("error"))
+		require.Zero(t, begun(w))
+		login := again.Submit("decision", "switch")
+		require.True(t, strings.HasPrefix(login.Location(), "/login"), "not me: %s", login.Location())
+		require.Zero(t, begun(w))
+		require.NotEmpty(t, again.Submit("decision", "allow").Code())
+		again.Submit("decision", "deny").Require(http.StatusConflict)
+	})
+}
