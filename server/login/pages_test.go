@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/grantorhq/grantor/config"
 	"github.com/grantorhq/grantor/server/servertest"
 )
 
@@ -207,4 +208,37 @@ func TestPages_when_an_answer_of_the_database_is_lost(t *testing.T) {
 		done := page.Submit("decision", "allow").Require(http.StatusConflict)
 		withText(t, done, "code=gc1_")
 	})
+}
+
+// An issuer may have a path, which something in front takes away: every link and form has it.
+func TestPages_of_an_issuer_with_a_path(t *testing.T) {
+	t.Parallel()
+	w := servertest.New(t, servertest.Setup{
+		Config:  func(c *config.Config) { c.Issuer = servertest.Issuer + "/tenant" },
+		Handler: func(next http.Handler) http.Handler { return http.StripPrefix("/tenant", next) },
+	})
+	b := w.Browser()
+	p := b.Get("/tenant/oauth2/auth?" + servertest.AuthorizeQuery("c1").Encode())
+	for _, step := range []struct {
+		page  string
+		pairs []string
+	}{
+		{"/tenant/login?", []string{"username", "alice", "password", servertest.Password("alice")}},
+		{"/tenant/consent?", []string{"decision", "switch"}},
+		{"/tenant/login?", []string{"username", "alice", "password", servertest.Password("alice")}},
+		{"/tenant/consent?", []string{"decision", "allow"}},
+	} {
+		require.True(t, strings.HasPrefix(p.Location(), step.page), p.Location())
+		p = p.Follow().Require(http.StatusOK)
+		require.NotRegexp(t, `(?:href|action|src)="/(?:[^t]|t[^e])`, string(p.Body))
+		p = p.Submit(step.pairs...)
+	}
+	require.Equal(t, servertest.Issuer+"/tenant", p.Answered().Get("iss"))
+	require.Equal(t, "/tenant/account", b.Get("/tenant/").Location())
+	account := b.Get("/tenant/account").Require(http.StatusOK)
+	require.Equal(t, "/tenant/account?done=others_ended", account.Submit("action", "end_others").Location())
+	out := b.Get("/tenant/oauth2/logout")
+	require.True(t, strings.HasPrefix(out.Location(), "/tenant/logout?"), out.Location())
+	out.Follow().Submit("decision", "signout").Require(http.StatusOK)
+	require.Equal(t, "/tenant/login", b.Get("/tenant/account").Location())
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -393,4 +394,28 @@ func TestSignIn_ends_after_its_lifetime(t *testing.T) {
 	require.False(t, signedIn(t, b))
 	b.Get("/login").Submit("username", "alice", "password", servertest.Password("alice")).Require(http.StatusSeeOther)
 	require.True(t, signedIn(t, b))
+}
+
+// The form sent twice at once, or from two tabs: whichever cookie the browser keeps works.
+func TestSignIn_Concurrent_twice(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, servertest.Setup{}, func(t *testing.T, w *servertest.World) {
+		home := w.Browser()
+		home.SignIn("alice")
+		token := formToken(t, home)
+		results := make(chan *servertest.Browser, 8)
+		var all sync.WaitGroup
+		for range 8 {
+			b := copyOf(w, home)
+			all.Go(func() {
+				b.Post("/login", "csrf_token", token, "username", "alice", "password", servertest.Password("alice")).Require(http.StatusSeeOther)
+				results <- b
+			})
+		}
+		all.Wait()
+		for range 8 {
+			require.True(t, signedIn(t, <-results))
+		}
+		require.False(t, signedIn(t, home), "the cookie from before is dead")
+	})
 }
