@@ -58,8 +58,23 @@ const (
 // start again in the application.
 var ErrExpired = errors.New("the request has expired")
 
+// kept are the parameters that still mean something when the person has answered. What
+// else was sent would only make the addresses of the pages longer than browsers and
+// proxies take.
+var kept = []string{
+	"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method", "response_mode",
+	"prompt", "max_age", "login_hint", "ui_locales", "claims", "resource", "audience",
+}
+
 func (h *Handler) park(a *Authorization) (string, error) {
-	text, err := json.Marshal(a)
+	waiting := *a
+	waiting.Form = url.Values{}
+	for _, name := range kept {
+		if values, ok := a.Form[name]; ok {
+			waiting.Form[name] = values
+		}
+	}
+	text, err := json.Marshal(waiting)
 	if err != nil {
 		return "", fmt.Errorf("encode request: %w", err)
 	}

@@ -38,7 +38,7 @@ func requireRedirect(t *testing.T, p *servertest.Page, code string) url.Values {
 	require.Contains(t, refusals, code)
 	answer := p.Answered()
 	require.Equal(t, code, answer.Get("error"), "%s", p.Location())
-	require.NotEmpty(t, answer.Get("error_description"))
+	require.Regexp(t, `^[\x20-\x21\x23-\x5B\x5D-\x7E]+$`, answer.Get("error_description"))
 	require.Equal(t, []string{servertest.Issuer}, answer["iss"])
 	require.False(t, answer.Has("code"))
 	require.Equal(t, []string{"a state"}, answer["state"])

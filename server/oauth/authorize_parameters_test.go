@@ -299,6 +299,32 @@ func TestAuthorize_a_request_that_waits_is_sealed(t *testing.T) {
 	requirePage(t, b.Get(page.Location()))
 }
 
+// What means nothing is not carried from page to page, whose addresses have bounds.
+func TestAuthorize_what_means_nothing_does_not_wait_E06(t *testing.T) {
+	t.Parallel()
+	w := servertest.New(t, servertest.Setup{})
+	hint := w.Obtain("c1", "alice").Text("id_token")
+	b := w.Browser()
+	page := b.Authorize("c1", "evil", strings.Repeat("x", 50_000), "id_token_hint", hint, "acr_values", strings.Repeat("1 ", 1000))
+	require.Less(t, len(page.Location()), 2000)
+	page.Through("alice").Code()
+
+	// What does mean something arrives, however long it takes.
+	b = w.Browser()
+	q := servertest.AuthorizeQuery("two", "redirect_uri", "https://app.test/cb2?x=1", "response_mode", "fragment", "scope", "openid read", "nonce", strings.Repeat("n", 2048),
+		"prompt", "consent", "max_age", "100", "login_hint", "alice", "ui_locales", "de", "claims", `{"id_token":{"email":null}}`)
+	page = b.Get("/oauth2/auth?" + q.Encode()).Follow()
+	require.Equal(t, "de", page.Header.Get("Content-Language"))
+	require.Equal(t, "alice", page.Form("username").Fields.Get("username"))
+	page = page.Submit("username", "alice", "password", servertest.Password("alice")).Through("alice")
+	require.Equal(t, "fragment", modeOf(page))
+	a := w.Redeem("two", page.Code(), "redirect_uri", "https://app.test/cb2?x=1").Require(200)
+	require.Equal(t, "openid read", a.Text("scope"))
+	claims := servertest.Claims(t, a.Text("id_token"))
+	require.Equal(t, strings.Repeat("n", 2048), claims["nonce"])
+	require.Equal(t, "alice@app.test", claims["email"])
+}
+
 // What changes in the registration while a person is asked counts when they answer.
 func TestAuthorize_is_checked_again_when_a_person_answers(t *testing.T) {
 	t.Parallel()
