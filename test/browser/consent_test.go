@@ -1,6 +1,7 @@
 package browser_test
 
 import (
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -83,4 +84,23 @@ func TestConsent_as_somebody_else_Browser(t *testing.T) {
 	b.submit("[value=allow]")
 	b.find("#hello")
 	require.NotEqual(t, bobs, photos.last().id.Subject)
+}
+
+// No browser here can open such an address. It must be the address that fails, not the
+// page's own policy: browsers hold form-action against redirects too.
+func TestConsent_of_an_application_with_a_scheme_of_its_own_Browser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	password := w.alice()
+	w.client("notes", "--name", "Notes", "--public", "--grant", "authorization_code", "--scope", "openid", "--redirect-uri", "com.example.notes:/callback")
+	b := newPerson(t, "en").tab()
+	b.open(w.issuer + "/oauth2/auth?" + url.Values{
+		"client_id": {"notes"}, "response_type": {"code"}, "redirect_uri": {"com.example.notes:/callback"}, "scope": {"openid"},
+		"code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"},
+	}.Encode())
+	b.signIn("alice", password)
+	b.find(".page-consent")
+	b.click("[value=allow]")
+	b.unloaded()
+	require.Empty(t, b.complained())
 }

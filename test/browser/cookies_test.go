@@ -95,6 +95,11 @@ func TestCookies_and_storage_on_https_Browser(t *testing.T) {
 	b.submit("#sign-in-post")
 	b.find("#hello")
 	require.Equal(t, "POST", photos.last().method)
+	// By a form of another site no Lax cookie comes along: the person is signed in all the same.
+	b.open(photos.url + "/post?prompt=none")
+	b.submit("button")
+	b.find("#hello")
+	require.Equal(t, 3, photos.count())
 	for _, c := range p.cookies() {
 		require.True(t, c.HTTPOnly && c.Secure, c.Name)
 	}

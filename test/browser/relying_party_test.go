@@ -21,6 +21,7 @@ import (
 //
 //	/          a page with links to sign in
 //	/login     begins, with whatever more parameters it is given
+//	/post      the same by a form that a person sends
 //	/callback  the answer: GET, or POST from form_post
 //	/bye       after signing out
 type album struct {
@@ -54,6 +55,7 @@ func newAlbum(w *world, flags ...string) *album {
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET /{$}", a.home)
 	routes.HandleFunc("GET /login", a.login)
+	routes.HandleFunc("GET /post", a.post)
 	routes.HandleFunc("/callback", a.callback)
 	routes.HandleFunc("GET /bye", func(rw http.ResponseWriter, _ *http.Request) { show(rw, "bye", "Good bye") })
 	server := httptest.NewUnstartedServer(routes)
@@ -100,6 +102,22 @@ func (a *album) home(rw http.ResponseWriter, _ *http.Request) {
 }
 
 func (a *album) login(rw http.ResponseWriter, r *http.Request) {
+	http.Redirect(rw, r, a.request(r), http.StatusSeeOther)
+}
+
+func (a *album) post(rw http.ResponseWriter, r *http.Request) {
+	endpoint, query, _ := strings.Cut(a.request(r), "?")
+	parameters, _ := url.ParseQuery(query)
+	rw.Header().Set("Content-Type", "text/html; charset=utf-8")
+	fmt.Fprintf(rw, `<!doctype html><html lang="en"><title>Photo Album</title><form method="post" action="%s">`, html.EscapeString(endpoint))
+	for name := range parameters {
+		fmt.Fprintf(rw, `<input type="hidden" name="%s" value="%s">`, html.EscapeString(name), html.EscapeString(parameters.Get(name)))
+	}
+	fmt.Fprint(rw, `<button>Sign in</button></form>`)
+}
+
+// request is the authorization request of a new sign-in.
+func (a *album) request(r *http.Request) string {
 	sent := asked{oauth2.GenerateVerifier(), oauth2.GenerateVerifier()}
 	state := oauth2.GenerateVerifier()
 	a.mu.Lock()
@@ -109,7 +127,7 @@ func (a *album) login(rw http.ResponseWriter, r *http.Request) {
 	for name, values := range r.URL.Query() {
 		options = append(options, oauth2.SetAuthURLParam(name, values[0]))
 	}
-	http.Redirect(rw, r, a.oauth.AuthCodeURL(state, options...), http.StatusSeeOther)
+	return a.oauth.AuthCodeURL(state, options...)
 }
 
 func (a *album) callback(rw http.ResponseWriter, r *http.Request) {

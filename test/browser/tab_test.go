@@ -69,6 +69,7 @@ type tab struct {
 
 	mu         sync.Mutex
 	complaints []string // what the browser refused, and errors of scripts
+	failed     bool     // a document did not load
 }
 
 // tab opens an empty one, in a window of its own: a tab in the background would be slow.
@@ -108,6 +109,12 @@ func (b *tab) hear(event any) {
 		}
 	case *log.EventEntryAdded:
 		b.complainAbout(e.Entry.Text)
+	case *network.EventLoadingFailed:
+		if e.Type == network.ResourceTypeDocument {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.failed = true
+		}
 	case *audits.EventIssueAdded:
 		if e.Issue.Code == audits.InspectorIssueCodeContentSecurityPolicyIssue && e.Issue.Details != nil && e.Issue.Details.ContentSecurityPolicyIssueDetails != nil {
 			d := e.Issue.Details.ContentSecurityPolicyIssueDetails
@@ -138,6 +145,16 @@ func (b *tab) complained() []string {
 	complaints := b.complaints
 	b.complaints = nil
 	return complaints
+}
+
+// unloaded waits for a document that does not load.
+func (b *tab) unloaded() {
+	b.t.Helper()
+	require.Eventually(b.t, func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.failed
+	}, patience, tick, "everything loaded")
 }
 
 func (b *tab) do(actions ...chromedp.Action) {
@@ -188,11 +205,16 @@ func (b *tab) evaluate(expression string) any {
 	return value
 }
 
+func (b *tab) is(expression string) bool {
+	yes, _ := b.evaluate(expression).(bool)
+	return yes
+}
+
 // until looks at the page until the expression is true.
 func (b *tab) until(expression string) {
 	b.t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		if b.evaluate(expression) == true {
+		if b.is(expression) {
 			return
 		}
 		select {
@@ -239,7 +261,7 @@ func (b *tab) says(selector, part string) {
 }
 
 func (b *tab) has(selector string) bool {
-	return b.evaluate("document.querySelector("+quote(selector)+") !== null") == true
+	return b.is("document.querySelector(" + quote(selector) + ") !== null")
 }
 
 func (b *tab) where() string {
