@@ -6,7 +6,7 @@ BENCH ?= .
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check test browser bench lint format format-check cover fuzz generate tidy clean
+.PHONY: help run build check test browser bench microbench lint format format-check cover fuzz generate tidy clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,11 @@ test: ## vet and all tests, on SQLite and PostgreSQL and in Chromium, the concur
 browser: ## only the tests in Chromium; pictures of every page go to artefacts/browser
 	GRANTOR_TEST_REQUIRE=browser GRANTOR_TEST_ARTEFACTS=$(CURDIR)/artefacts/browser go test -count 1 -run _Browser ./test/browser ./examples/spa
 
-bench: ## benchmarks; BENCH=Regexp chooses
+bench: ## Grantor against what the machine can do, into docs/performance.md; BENCHFLAGS=-quick to try
+	@mkdir -p bin
+	go run ./test/bench -json bin/bench.json -table docs/performance.md $(BENCHFLAGS)
+
+microbench: ## go test benchmarks beside the packages; BENCH=Regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 lint: $(LINT) ## golangci-lint with the chosen list of .golangci.yml

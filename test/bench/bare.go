@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -83,7 +84,7 @@ func (w *world) bareStep(ctx context.Context, op *operation, text string, client
 			reader.SetMaxOpenConns(clients)
 		}
 	}
-	makers, err := w.bareArgs(ctx, op, clients, count)
+	makers, err := w.bareArgs(ctx, op, extra(op.state, text), clients, count)
 	if err != nil {
 		return sample{}, err
 	}
@@ -113,7 +114,7 @@ func (w *world) bareStep(ctx context.Context, op *operation, text string, client
 }
 
 // bareArgs gives each caller what makes its arguments.
-func (w *world) bareArgs(ctx context.Context, op *operation, clients, count int) ([]func() []any, error) {
+func (w *world) bareArgs(ctx context.Context, op *operation, extra []string, clients, count int) ([]func() []any, error) {
 	list := make([]func() []any, clients)
 	now := func() int64 { return time.Now().UnixMicro() }
 	switch op.state {
@@ -132,7 +133,11 @@ func (w *world) bareArgs(ctx context.Context, op *operation, clients, count int)
 					return nil
 				}
 				set.tokens[low+at] = w.codec.Mint(grants.Refresh, id, generation+1)
-				return []any{id[:], now(), generation, op.client, "", now() - (14 * 24 * time.Hour).Microseconds(), "127.0.0.1"}
+				args := []any{id[:], now(), generation, op.client, "", now() - (14 * 24 * time.Hour).Microseconds(), "127.0.0.1"}
+				for _, text := range extra {
+					args = append(args, text)
+				}
+				return args
 			}
 		}
 	case "redeem", "revoke":
@@ -157,15 +162,19 @@ func (w *world) bareArgs(ctx context.Context, op *operation, clients, count int)
 			}
 		}
 	case "access":
-		set, err := w.chainSet(ctx, "bare access", "app-jwt", shown)
-		if err != nil {
-			return nil, err
+		format, state := "jwt", "active" // of userinfo
+		if parts := strings.Split(op.name, "/"); len(parts) == 3 {
+			format, state = parts[1], parts[2]
+		}
+		ids := w.shown[format+state]
+		if ids == nil {
+			return nil, fmt.Errorf("no access tokens for %s", op.name)
 		}
 		for i := range list {
-			at := i * len(set.ids) / clients
+			at := i * len(ids) / clients
 			list[i] = func() []any {
-				at = (at + 1) % len(set.ids)
-				return []any{set.ids[at][:], now(), "AAAAAAAAAAAAAAAAAAAAAA", "app-jwt"}
+				at = (at + 1) % len(ids)
+				return []any{ids[at][:], now(), "AAAAAAAAAAAAAAAAAAAAAA", "app-" + format}
 			}
 		}
 	case "deny":

@@ -31,6 +31,7 @@ type floorOperation struct {
 	Name, Method, ClientID string
 	Secret                 []byte
 	State, SQL             string
+	Extra                  []string
 	Header                 [][2]string
 	Body                   []part
 	Refusal                string
@@ -49,8 +50,7 @@ func (w *world) serveFloor(ctx context.Context, o options, binary string, counte
 	}
 	for _, op := range operations() {
 		c, ok := counted[op.name]
-		// Its state is PostgreSQL's.
-		if !ok || !op.floor || op.state != "" && w.pool == nil {
+		if !ok || !op.hasFloor(w) {
 			continue
 		}
 		f, err := w.floorOperation(op, c)
@@ -80,7 +80,7 @@ func (w *world) serveFloor(ctx context.Context, o options, binary string, counte
 }
 
 func (w *world) floorOperation(op *operation, c counts) (floorOperation, error) {
-	f := floorOperation{Name: op.name, Method: http.MethodPost, State: op.state, SQL: c.sql}
+	f := floorOperation{Name: op.name, Method: http.MethodPost, State: op.state, SQL: c.sql, Extra: extra(op.state, c.sql)}
 	if op.client == "" {
 		f.Method = http.MethodGet
 	} else {
@@ -101,6 +101,15 @@ func (w *world) floorOperation(op *operation, c counts) (floorOperation, error) 
 	var err error
 	f.Body, err = w.parts(c.sample.body.Bytes())
 	return f, err
+}
+
+// extra are the arguments that depend on the registration: the audiences that a
+// renewal may still be for.
+func extra(state, text string) []string {
+	if state == "rotate" && strings.Contains(text, "$8") {
+		return []string{" " + issuer + " "}
+	}
+	return nil
 }
 
 // parts cuts an answer at its tokens.

@@ -111,7 +111,7 @@ func parseFlags(args []string) (o options, err error) {
 		o.operations = strings.Split(*chosen, ",")
 	}
 	if o.quick {
-		o.rounds, o.duration, o.settle = 1, 250*time.Millisecond, time.Second
+		o.rounds, o.duration, o.settle = 1, 150*time.Millisecond, time.Second
 	}
 	o.warm = max(o.duration/10, 50*time.Millisecond)
 	for _, d := range o.databases {
@@ -228,7 +228,7 @@ func measure(ctx context.Context, o options, r *report, kind, dir, binary, floor
 	b := &bencher{o: o, w: w, r: r, address: address, floorAddress: floorAddress, server: p, floor: f, counted: counted}
 	results, err := b.rounds(ctx)
 	if err != nil {
-		return errors.Join(err, fmt.Errorf("the server's log ends with\n%s\nthe floor's with\n%s", tail(p.log), tail(f.log)))
+		return fmt.Errorf("%w\nthe server's log ends with\n%s\nthe floor's with\n%s", err, tail(p.log), tail(f.log))
 	}
 	d.Results = results
 	p.stop()
@@ -303,7 +303,7 @@ func (b *bencher) rounds(ctx context.Context) ([]*result, error) {
 // turn measures one operation once at each target.
 func (b *bencher) turn(ctx context.Context, op *operation, res *result, round int, rate float64) error {
 	turns := []target{toGrantor}
-	if op.floor && (op.state == "" || b.w.pool != nil) {
+	if op.hasFloor(b.w) {
 		turns = append(turns, toFloor)
 	}
 	if op.bare && rate == 0 {

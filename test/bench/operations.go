@@ -23,9 +23,11 @@ type operation struct {
 	name   string
 	path   string
 	client string // who asks; "" = nobody that proves itself
-	state  string // what it does to the database: rotate, redeem, access, revoke, deny, begin; "" = nothing
-	floor  bool   // there is a floor server for it
-	bare   bool   // and a bare statement
+	// What it does to the database: rotate, redeem, access, revoke, deny, begin. Nothing: "",
+	// or prove, when a token is refused before.
+	state string
+	floor bool // there is a floor server for it
+	bare  bool // and a bare statement
 	// workers makes the clients of one step. They ask at most count requests, where
 	// what is asked with is spent.
 	workers func(ctx context.Context, w *world, to target, clients, count int) ([]worker, error)
@@ -40,6 +42,11 @@ const (
 	toInside  target = "inside"
 	toBare    target = "bare"
 )
+
+// hasFloor: the floor server knows PostgreSQL only.
+func (o *operation) hasFloor(w *world) bool {
+	return o.floor && (w.pool != nil || o.state == "" || o.state == "prove")
+}
 
 func (o *operation) at(to target) string {
 	if to == toFloor {
@@ -330,7 +337,7 @@ const shown = 64
 func introspect(format, state string) *operation {
 	o := &operation{name: "introspect/" + format + "/" + state, path: introspectPath, client: "api", state: "access", floor: true, bare: true}
 	if state == "garbage" {
-		o.state, o.bare = "access", false
+		o.state, o.bare = "prove", false
 	}
 	o.workers = func(ctx context.Context, w *world, to target, clients, _ int) ([]worker, error) {
 		tokens, err := w.accessTokens(ctx, format, state)
@@ -415,7 +422,7 @@ func (w *world) accessTokens(ctx context.Context, format, state string) ([]strin
 			}
 		}
 	}
-	w.access[format+state] = list
+	w.access[format+state], w.shown[format+state] = list, ids
 	return list, nil
 }
 

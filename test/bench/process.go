@@ -91,5 +91,5 @@ func run(ctx context.Context, dir string, env []string, stdin, name string, args
 func tail(file string) string {
 	text, _ := os.ReadFile(file) //nolint:gosec // a file of ours
 	lines := strings.SplitAfter(string(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "")
+	return strings.Join(lines[max(0, len(lines)-8):], "")
 }

@@ -170,12 +170,12 @@ func (r *report) markdown() string {
 	fmt.Fprintf(&b, "Median of %d rounds of %g s, concurrency %d, %d other live sessions, log level %s.\n", r.Rounds, r.Seconds, r.Concurrency, r.Grants, r.LogLevel)
 	for _, d := range r.Databases {
 		fmt.Fprintf(&b, "\n### %s\n\n", d.Version)
-		b.WriteString("| operation | requests/s | p50 µs | p99 µs | server µs | database µs | statements | allocations | floor/s | floor µs | bare/s | bare database µs |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+		b.WriteString("| operation | requests/s | p50 µs | p99 µs | server µs | database µs | statements | allocations | floor/s | floor µs | floor database µs | bare/s | bare database µs |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 		for _, res := range d.Results {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", res.Operation,
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", res.Operation,
 				whole(median(res.Grantor, rateOf)), whole(median(res.Grantor, p50Of)), whole(median(res.Grantor, p99Of)),
 				whole(median(res.Grantor, serverOf)), whole(median(res.Grantor, databaseOf)), counted(res, res.Counts.Statements), counted(res, res.Counts.Allocations),
-				whole(median(res.Floor, rateOf)), whole(median(res.Floor, serverOf)), whole(median(res.Bare, rateOf)), whole(median(res.Bare, databaseOf)))
+				whole(median(res.Floor, rateOf)), whole(median(res.Floor, serverOf)), whole(median(res.Floor, databaseOf)), whole(median(res.Bare, rateOf)), whole(median(res.Bare, databaseOf)))
 		}
 		against := "the floor server"
 		if d.Kind == sqlite {

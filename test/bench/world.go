@@ -61,7 +61,8 @@ type world struct {
 	keys     *keys.Set
 	inside   *inside
 	chains   map[string]*chainSet
-	access   map[string][]string // access tokens by format and state
+	access   map[string][]string    // access tokens by format and state
+	shown    map[string][]grants.ID // their grants
 	clients  map[string]credentials
 	password string
 	userIDs  []string
@@ -91,7 +92,7 @@ var registrations = map[string][]string{
 
 func newWorld(ctx context.Context, o options, kind, dir, binary string) (_ *world, err error) {
 	w := &world{
-		kind: kind, dir: filepath.Join(dir, kind), binary: binary, chains: map[string]*chainSet{}, access: map[string][]string{},
+		kind: kind, dir: filepath.Join(dir, kind), binary: binary, chains: map[string]*chainSet{}, access: map[string][]string{}, shown: map[string][]grants.ID{},
 		clients: map[string]credentials{}, template: map[string]grants.ID{},
 	}
 	defer func() {

@@ -173,6 +173,9 @@ func (s *server) state(r *http.Request, form url.Values, o *operation) (next str
 
 // one runs the statement and reads its one row, every column by its type.
 func (s *server) one(ctx context.Context, o *operation, args ...any) error {
+	for _, text := range o.Extra {
+		args = append(args, text)
+	}
 	rows, err := s.pool.Query(ctx, o.SQL, args...)
 	if err != nil {
 		return err

@@ -14,8 +14,9 @@ type operation struct {
 	Method   string
 	ClientID string // "" = no client authentication
 	Secret   []byte // SHA-256
-	State    string // rotate, redeem, access, revoke, deny; "" = no statement
+	State    string // rotate, redeem, access, revoke, deny; prove = a token and no statement; "" = nothing
 	SQL      string
+	Extra    []string // arguments of the statement behind those that a request brings
 	Header   [][2]string
 	Body     []part
 	Refusal  string // the body for a token that is dead
