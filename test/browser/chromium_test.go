@@ -2,10 +2,13 @@ package browser_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +18,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// A test waits for its browser most of the time: two at once would leave two cores idle.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	endBrowser()
 	if dir, err := buildFolder(); err == nil {

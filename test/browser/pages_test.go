@@ -12,7 +12,7 @@ import (
 // Every page that people see, as pictures to look at, in each language.
 func TestPages_Browser(t *testing.T) {
 	t.Parallel()
-	for _, language := range []string{"en", "de"} {
+	for language, looks := range map[string][]look{"en": {light, dark, narrow}, "de": {light, narrow}} { // colours know no language
 		t.Run(language, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
@@ -23,7 +23,7 @@ func TestPages_Browser(t *testing.T) {
 			shot := func(name string) {
 				t.Helper()
 				require.Equal(t, language, b.evaluate("document.documentElement.lang"))
-				b.shot(name + "." + language)
+				b.shot(name+"."+language, looks...)
 			}
 
 			b.open(photos.begin())
@@ -93,7 +93,7 @@ func TestPages_Browser(t *testing.T) {
 			quiet.withoutScripts()
 			quiet.open(photos.begin("response_mode", "form_post"))
 			quiet.find(".page-form_post")
-			quiet.shot("form_post." + language)
+			quiet.shot("form_post."+language, looks...)
 
 			out := w.issuer + "/oauth2/logout?" + url.Values{"client_id": {"album"}, "post_logout_redirect_uri": {photos.url + "/bye"}, "state": {"x"}}.Encode()
 			b.open(out)

@@ -25,37 +25,36 @@ const tick = 20 * time.Millisecond
 
 var buildFolder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "grantor-browser-") })
 
-// The programs, each built once in a test process.
-var (
-	grantor        = sync.OnceValues(func() (string, error) { return build("./cmd/grantor") })
-	resourceServer = sync.OnceValues(func() (string, error) { return build("./examples/resource-server") })
-	spa            = sync.OnceValues(func() (string, error) { return build("./examples/spa") })
+// The programs, built once in a test process.
+const (
+	grantor        = "grantor"
+	resourceServer = "resource-server"
+	spa            = "spa"
 )
 
-func build(pkg string) (string, error) {
-	dir, err := buildFolder()
-	if err != nil {
+var programs = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = buildFolder(); err != nil {
+		return "", err
+	}
+	if err := readSources(root); err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	if err := look(root); err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, filepath.Base(pkg))
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, pkg)
+	// Without tables for debuggers linking takes half the time.
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", dir, "./cmd/grantor", "./examples/resource-server", "./examples/spa")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
-	return path, nil
-}
+	return dir, nil
+})
 
 var root = filepath.Join("..", "..")
 
-// look reads the folders of the sources, which the tests do not link: go test takes a
+// readSources reads the folders of the sources, which the tests do not link: go test takes a
 // result from its cache while nothing has changed that the test has looked at.
-func look(root string) error {
+func readSources(root string) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		name := d.Name()
 		if err == nil && d.IsDir() && (name == "artefacts" || name == "bin" || path != root && strings.HasPrefix(name, ".")) {
@@ -67,12 +66,12 @@ func look(root string) error {
 
 // launch starts a program, waits for its first line and answers it. The program ends
 // with the test.
-func launch(t *testing.T, program func() (string, error), dir string, env []string, args ...string) (ready string) {
+func launch(t *testing.T, program, dir string, env []string, args ...string) (ready string) {
 	t.Helper()
-	binary, err := program()
+	built, err := programs()
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(built, program), args...)
 	l := new(output)
 	cmd.Env, cmd.Dir, cmd.Stderr, cmd.SysProcAttr = env, dir, l, dieWithUs()
 	out, err := cmd.StdoutPipe()
@@ -91,15 +90,15 @@ func launch(t *testing.T, program func() (string, error), dir string, env []stri
 		cancel()
 		<-done
 		if t.Failed() {
-			t.Logf("the end of the log of %s:\n%s", filepath.Base(binary), l.tail())
+			t.Logf("the end of the log of %s:\n%s", program, l.tail())
 		}
 	})
 	select {
 	case line := <-first:
-		require.NotEmpty(t, line, "%s ended\n%s", filepath.Base(binary), l.tail())
+		require.NotEmpty(t, line, "%s ended\n%s", program, l.tail())
 		return line
 	case <-time.After(patience):
-		require.FailNow(t, "no first line", "%s %v\n%s", binary, args, l.tail())
+		require.FailNow(t, "no first line", "%s %v\n%s", program, args, l.tail())
 		return ""
 	}
 }

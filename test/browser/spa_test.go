@@ -70,7 +70,7 @@ func TestSPA_renews_silently_and_survives_a_reload_Browser(t *testing.T) {
 	b := newPerson(t, "en").tab()
 	b.open(app)
 	b.settled("signed-out")
-	b.shot("spa_signed_out")
+	b.shot("spa_signed_out", light, dark, narrow)
 	b.submit("#sign-in")
 	b.signIn("alice", password)
 	b.says("#who", "Alice Müller (alice)")
@@ -83,7 +83,7 @@ func TestSPA_renews_silently_and_survives_a_reload_Browser(t *testing.T) {
 	b.call(`"client_id":"spa"`)
 	require.Equal(t, renewals+1, w.front.grants("refresh_token", http.StatusOK))
 	require.Equal(t, true, b.evaluate("window.here"), "and the page was not left for it")
-	b.shot("spa_signed_in")
+	b.shot("spa_signed_in", light, dark, narrow)
 
 	b.reload()
 	b.settled("signed-in")

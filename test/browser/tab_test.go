@@ -303,19 +303,20 @@ func (b *tab) enter() {
 	b.leaving(func() { b.keys(kb.Enter) })
 }
 
-// looks are the ways in which a picture of a page is taken.
-var looks = []struct {
+// look is a way in which a picture of a page is taken.
+type look struct {
 	name, scheme string
 	width        int64
-}{
-	{"light", "light", 1000},
-	{"dark", "dark", 1000},
-	{"320", "light", 320},
-	{"320-dark", "dark", 320},
 }
 
+var (
+	light  = look{"light", "light", 1000}
+	dark   = look{"dark", "dark", 1000}
+	narrow = look{"320", "light", 320}
+)
+
 // shot saves pictures of the page, and refuses one that has to be scrolled sideways.
-func (b *tab) shot(name string) {
+func (b *tab) shot(name string, looks ...look) {
 	b.t.Helper()
 	dir := os.Getenv("GRANTOR_TEST_ARTEFACTS")
 	if dir == "" {

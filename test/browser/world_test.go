@@ -87,11 +87,11 @@ func serve(t *testing.T, database string, secure bool, settings ...string) *worl
 // run is a command that an administrator gives beside the server.
 func (w *world) run(args ...string) string {
 	w.t.Helper()
-	binary, err := grantor()
+	built, err := programs()
 	require.NoError(w.t, err)
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(built, grantor), args...)
 	var out, errout bytes.Buffer
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = w.env, w.dir, &out, &errout
 	require.NoError(w.t, cmd.Run(), "grantor %v: %s", args, &errout)
