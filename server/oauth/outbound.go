@@ -24,7 +24,7 @@ func NewOutbound(allowed func(netip.Addr) bool) *http.Client {
 		Timeout: outboundLimit,
 		Control: func(_, address string, _ syscall.RawConn) error {
 			peer, err := netip.ParseAddrPort(address)
-			if err != nil || !mayCall(peer.Addr().Unmap(), allowed) {
+			if err != nil || !mayCall(peer.Addr(), allowed) {
 				return ErrPrivate
 			}
 			return nil
@@ -41,6 +41,7 @@ func NewOutbound(allowed func(netip.Addr) bool) *http.Client {
 }
 
 func mayCall(ip netip.Addr, allowed func(netip.Addr) bool) bool {
+	ip = ip.Unmap()
 	if allowed(ip) {
 		return true
 	}

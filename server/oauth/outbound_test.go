@@ -34,18 +34,18 @@ func TestOutbound_only_public_addresses_G12(t *testing.T) {
 		"100.64.0.1", "100.127.255.254", "192.0.0.1", "192.0.0.192", "192.0.2.1", "192.88.99.1", "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.1",
 		"224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
 		"::", "::1", "fe80::1", "fc00::1", "fd12:3456::1", "fd00:ec2::254", "fec0::1", "ff02::1",
-		"::127.0.0.1", "::10.0.0.1", "::ffff:0:127.0.0.1", // old ways to write an IPv4 address
+		"::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "::10.0.0.1", "::ffff:0:127.0.0.1", // old ways to write an IPv4 address
 		"64:ff9b::7f00:1", "64:ff9b::169.254.169.254", "64:ff9b:1::10.0.0.1", // NAT64
 		"2002:7f00:1::", "2002:a9fe:a9fe::1", "2001::1", "2001:0:7f00:1::", // 6to4, Teredo
 		"2001:db8::1", "2001:10::1", "100::1", "100:0:0:1::1", "3fff::1", "5f00::1", "4000::1", "1::1",
 	} {
 		require.False(t, oauth.MayCall(netip.MustParseAddr(text), nowhere), text)
 	}
-	for _, text := range []string{"1.1.1.1", "8.8.8.8", "172.15.255.255", "172.32.0.1", "100.63.255.255", "100.128.0.1", "192.0.1.1", "2606:4700::1111", "2a00:1450::1", "2003::1"} {
+	for _, text := range []string{"1.1.1.1", "::ffff:1.1.1.1", "8.8.8.8", "172.15.255.255", "172.32.0.1", "100.63.255.255", "100.128.0.1", "192.0.1.1", "2606:4700::1111", "2a00:1450::1", "2003::1"} {
 		require.True(t, oauth.MayCall(netip.MustParseAddr(text), nowhere), text)
 	}
 	allowed := inside("10.2.0.0/16", "fd00::/64")
-	for text, may := range map[string]bool{"10.2.3.4": true, "10.3.0.1": false, "127.0.0.1": false, "fd00::7": true, "fd00:0:0:1::7": false, "1.1.1.1": true} {
+	for text, may := range map[string]bool{"10.2.3.4": true, "::ffff:10.2.3.4": true, "10.3.0.1": false, "127.0.0.1": false, "fd00::7": true, "fd00:0:0:1::7": false, "1.1.1.1": true} {
 		require.Equal(t, may, oauth.MayCall(netip.MustParseAddr(text), allowed), text)
 	}
 }
