@@ -210,6 +210,44 @@ func TestCode_of_who_went_away(t *testing.T) {
 	})
 }
 
+// Who is signed out, or switched off, between the two statements of the authorization
+// endpoint has no code made for them.
+func TestCode_is_not_made_for_who_just_went_away(t *testing.T) {
+	t.Parallel()
+	w := servertest.New(t, servertest.Setup{})
+	for name, statement := range map[string]string{
+		"signed out":       `DELETE FROM browsers`,
+		"switched off":     `UPDATE users SET disabled_at = 1, updated_at = updated_at + 1`,
+		"another password": `UPDATE users SET updated_at = updated_at + 1`,
+	} {
+		b := w.Browser()
+		b.Authorize("own").Through("alice").Code()
+		before := grantRows(t, w)
+		for _, prompt := range []string{"", "none"} {
+			count := 0
+			mend := w.Break(func(string) error {
+				if count++; count == 2 {
+					execute(t, w, statement)
+				}
+				return nil
+			})
+			page := b.Authorize("own", "prompt", prompt)
+			mend()
+			require.Equal(t, 2, count, name)
+			if prompt == "none" {
+				requireRedirect(t, page, "login_required")
+			} else {
+				requireAsked(t, page, "/login")
+			}
+			require.Equal(t, before, grantRows(t, w), name)
+			execute(t, w, `UPDATE users SET disabled_at = NULL`)
+			if name == "signed out" {
+				b.SignIn("alice")
+			}
+		}
+	}
+}
+
 // C-09 to C-12: the verifier is the challenge's own, or the code stays what it was.
 func TestCode_verifier_C09_to_C12(t *testing.T) {
 	t.Parallel()

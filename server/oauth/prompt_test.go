@@ -128,6 +128,8 @@ func TestMaxAge_P04_P05(t *testing.T) {
 	w := servertest.New(t, servertest.Setup{})
 	b := w.Browser()
 	began := authTime(t, w, "own", b.Authorize("own").Through("alice"))
+	requireAsked(t, b.Authorize("own", "max_age", "0"), "/login") // at once, and by the same clock
+	b.Authorize("own", "max_age", "1").Code()
 	w.Clock.Advance(2 * time.Second)
 	require.Equal(t, began, authTime(t, w, "own", b.Authorize("own", "max_age", "10000")))
 	require.Equal(t, began, authTime(t, w, "own", b.Authorize("own", "max_age", "2147483647")))
