@@ -119,7 +119,7 @@ func (w *world) bareArgs(ctx context.Context, op *operation, extra []string, cli
 	now := func() int64 { return time.Now().UnixMicro() }
 	switch op.state {
 	case "rotate":
-		set, err := w.chainSet(ctx, op.name+" bare", op.client, chains)
+		set, err := w.chainSet(ctx, op.name+" bare", op.client)
 		if err != nil {
 			return nil, err
 		}

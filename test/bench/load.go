@@ -41,17 +41,19 @@ func (c client) call(context.Context) (bool, error) {
 
 // sample is what one step measured.
 type sample struct {
-	Count    int           `json:"count"`
-	Seconds  float64       `json:"seconds"`
-	Rate     float64       `json:"requests_per_second"`
-	P50      float64       `json:"p50_us"`
-	P99      float64       `json:"p99_us"`
-	Server   float64       `json:"server_cpu_us,omitempty"`   // per request
-	Database float64       `json:"database_cpu_us,omitempty"` // per request
-	Own      float64       `json:"generator_cpu_us"`          // per request
-	Offered  float64       `json:"offered_per_second,omitempty"`
-	took     []uint32      // in nanoseconds
-	elapsed  time.Duration // of the measured part
+	Count    int     `json:"count"`
+	Seconds  float64 `json:"seconds"`
+	Rate     float64 `json:"requests_per_second"`
+	P50      float64 `json:"p50_us"`
+	P99      float64 `json:"p99_us"`
+	Server   float64 `json:"server_cpu_us,omitempty"`   // per request
+	Database float64 `json:"database_cpu_us,omitempty"` // per request
+	Own      float64 `json:"generator_cpu_us"`          // per request
+	Offered  float64 `json:"offered_per_second,omitempty"`
+
+	took    []uint32      // in nanoseconds
+	elapsed time.Duration // of the measured part
+	used    usage
 }
 
 // usage is CPU time: of a server, of its database, of this program.
@@ -103,19 +105,26 @@ func (s step) run(ctx context.Context) (sample, error) {
 	if m.Count == 0 {
 		return sample{}, errors.New("no request was made")
 	}
-	m.Server = perRequest(after.server-before.server, m.Count)
-	m.Database = perRequest(after.database-before.database, m.Count)
-	m.Own = perRequest(after.own-before.own, m.Count)
+	m.used = usage{after.server - before.server, after.database - before.database, after.own - before.own}
 	m.Offered = s.rate
-	m.summarize()
 	return m, nil
+}
+
+// join adds a later slice of the same turn.
+func (m *sample) join(next sample) {
+	m.took, m.Count, m.elapsed, m.Offered = append(m.took, next.took...), m.Count+next.Count, m.elapsed+next.elapsed, next.Offered
+	m.used.server += next.used.server
+	m.used.database += next.used.database
+	m.used.own += next.used.own
 }
 
 func perRequest(used time.Duration, count int) float64 {
 	return float64(used.Nanoseconds()) / 1000 / float64(count)
 }
 
+// summarize turns what was counted into what is told.
 func (m *sample) summarize() {
+	m.Server, m.Database, m.Own = perRequest(m.used.server, m.Count), perRequest(m.used.database, m.Count), perRequest(m.used.own, m.Count)
 	slices.Sort(m.took)
 	m.P50, m.P99 = quantile(m.took, 0.50), quantile(m.took, 0.99)
 	m.Seconds = m.elapsed.Seconds()

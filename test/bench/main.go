@@ -41,11 +41,13 @@ import (
 type options struct {
 	rounds      int
 	duration    time.Duration
+	slices      int // of a step: the targets take turns within it
 	warm        time.Duration
 	concurrency int
 	databases   []string
 	operations  []string
 	grants      int
+	chains      int
 	users       int
 	settle      time.Duration
 	json, table string
@@ -90,7 +92,9 @@ func parseFlags(args []string) (o options, err error) {
 	f.IntVar(&o.rounds, "rounds", 5, "rounds of every operation")
 	f.DurationVar(&o.duration, "duration", 2*time.Second, "of every step")
 	f.IntVar(&o.concurrency, "concurrency", 16, "connections that ask at once")
-	f.IntVar(&o.grants, "grants", 10000, "live sessions that are only there")
+	f.IntVar(&o.slices, "slices", 4, "parts of a step, between which the targets take turns")
+	f.IntVar(&o.grants, "grants", 20000, "live sessions in the database, among which those that are renewed lie scattered")
+	f.IntVar(&o.chains, "chains", 2048, "sessions that are renewed in turn, for each operation and target; at most an eighth of -grants")
 	f.IntVar(&o.users, "users", 1000, "accounts that sessions are spread over")
 	f.DurationVar(&o.settle, "settle", 60*time.Second, "how long after the load memory is looked at again")
 	f.StringVar(&o.json, "json", "", "write all samples into `FILE`")
@@ -111,16 +115,22 @@ func parseFlags(args []string) (o options, err error) {
 		o.operations = strings.Split(*chosen, ",")
 	}
 	if o.quick {
-		o.rounds, o.duration, o.settle = 1, 150*time.Millisecond, time.Second
+		o.rounds, o.slices, o.duration, o.settle = 1, 1, 150*time.Millisecond, time.Second
 	}
-	o.warm = max(o.duration/10, 50*time.Millisecond)
+	if o.profile != "" {
+		o.slices = 1
+	}
+	// Enough for each backend to have prepared the statement.
+	o.warm = max(o.duration/20, 50*time.Millisecond)
+	o.chains = min(o.chains, o.grants/8)
 	for _, d := range o.databases {
 		if d != postgres && d != sqlite {
 			return o, fmt.Errorf("unknown database %q", d)
 		}
 	}
-	if o.rounds < 1 || o.rounds > 100 || o.concurrency < 1 || o.concurrency > 150 || o.duration < 50*time.Millisecond || o.duration > time.Minute || o.users < 1 {
-		return o, errors.New("rounds are 1 to 100, concurrency 1 to 150, a duration 50ms to 1m, users at least 1")
+	if o.rounds < 1 || o.rounds > 100 || o.slices < 1 || o.slices > 20 || o.concurrency < 1 || o.concurrency > 150 ||
+		o.duration < 50*time.Millisecond || o.duration > time.Minute || o.users < 1 || o.grants < 8*o.concurrency || o.chains < loadedClients {
+		return o, errors.New("rounds are 1 to 100, slices 1 to 20, concurrency 1 to 150, a duration 50ms to 1m, users at least 1, grants at least 8 times concurrency, chains at least 64")
 	}
 	return o, nil
 }
@@ -231,6 +241,9 @@ func measure(ctx context.Context, o options, r *report, kind, dir, binary, floor
 		return fmt.Errorf("%w\nthe server's log ends with\n%s\nthe floor's with\n%s", err, tail(p.log), tail(f.log))
 	}
 	d.Results = results
+	if d.Table, err = w.tableSize(ctx); err != nil {
+		return err
+	}
 	p.stop()
 	f.stop()
 	progress("%s: start and memory", kind)
@@ -281,6 +294,7 @@ func (b *bencher) rounds(ctx context.Context) ([]*result, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", bareHandler, err)
 		}
+		m.summarize()
 		handler.Floor = append(handler.Floor, m)
 	}
 	// Half of what Grantor can do at most, offered to both.
@@ -312,22 +326,33 @@ func (b *bencher) turn(ctx context.Context, op *operation, res *result, round in
 	if round%2 == 1 {
 		slices.Reverse(turns)
 	}
-	for _, to := range turns {
-		m, err := b.one(ctx, op, to, rate)
-		if err != nil {
-			return fmt.Errorf("%s: %w", to, err)
+	samples := map[target]*sample{toGrantor: {}, toFloor: {}, toBare: {}}
+	for slice := range b.o.slices {
+		if slice > 0 {
+			slices.Reverse(turns)
 		}
+		for _, to := range turns {
+			m, err := b.one(ctx, op, to, rate)
+			if err != nil {
+				return fmt.Errorf("%s: %w", to, err)
+			}
+			samples[to].join(m)
+		}
+	}
+	for _, to := range turns {
+		samples[to].summarize()
 		list := map[target]*[]sample{toGrantor: &res.Grantor, toFloor: &res.Floor, toBare: &res.Bare}[to]
 		if rate > 0 {
 			list = map[target]*[]sample{toGrantor: &res.HalfGrantor, toFloor: &res.HalfFloor}[to]
 		}
-		*list = append(*list, m)
+		*list = append(*list, *samples[to])
 	}
 	return nil
 }
 
+// one is a slice of a turn.
 func (b *bencher) one(ctx context.Context, op *operation, to target, rate float64) (sample, error) {
-	s := step{warm: b.o.warm, duration: b.o.duration, rate: rate}
+	s := step{warm: b.o.warm, duration: b.o.duration / time.Duration(b.o.slices), rate: rate}
 	perSecond := float64(most)
 	if rate > 0 {
 		perSecond = rate * 1.1
@@ -392,6 +417,7 @@ func profile(ctx context.Context, o options, dir, binary string) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", op.name, err)
 			}
+			m.summarize()
 			fmt.Printf("%s: %.0f requests/s, %.0f µs of the server each; go tool pprof -top -cum %s\n", op.name, m.Rate, m.Server, file)
 		}
 	}

@@ -161,20 +161,37 @@ type chainSet struct {
 	tokens []string
 }
 
-func (w *world) chainSet(ctx context.Context, key, client string, count int) (*chainSet, error) {
+// chainSet takes its sessions out of the population, evenly apart, and no two sets take the same.
+func (w *world) chainSet(ctx context.Context, key, client string) (*chainSet, error) {
 	if set := w.chains[key]; set != nil {
 		return set, nil
 	}
-	ids, err := w.copyGrants(ctx, client, count)
-	if err != nil {
-		return nil, err
+	all := w.population[client]
+	apart := all.count / w.chainCount
+	offset := w.taken[client]
+	w.taken[client]++
+	if offset >= apart {
+		// All are taken (there are few sets): others then, of their own.
+		ids, err := w.copyGrants(ctx, client, w.chainCount)
+		if err != nil {
+			return nil, err
+		}
+		return w.newChainSet(key, ids), w.analyze(ctx)
 	}
-	set := &chainSet{ids: ids, tokens: make([]string, count)}
+	ids := make([]grants.ID, w.chainCount)
+	for i := range ids {
+		ids[i] = grantID(all.first + uint64(i*apart+offset))
+	}
+	return w.newChainSet(key, ids), nil
+}
+
+func (w *world) newChainSet(key string, ids []grants.ID) *chainSet {
+	set := &chainSet{ids: ids, tokens: make([]string, len(ids))}
 	for i, id := range ids {
 		set.tokens[i] = w.codec.Mint(grants.Refresh, id, 1)
 	}
 	w.chains[key] = set
-	return set, w.analyze(ctx)
+	return set
 }
 
 // chain renews its share of a set, each session with the token of the answer before.
@@ -219,12 +236,10 @@ func member(body []byte, name string) []byte {
 	return rest[:end]
 }
 
-const chains = 2048 // of one operation and target: more than a page cache line, fewer than matter to memory
-
 func refresh(name, client, access string) *operation {
 	o := &operation{name: name, path: tokenPath, client: client, state: "rotate", floor: true, bare: true}
 	o.workers = func(ctx context.Context, w *world, to target, clients, _ int) ([]worker, error) {
-		set, err := w.chainSet(ctx, name+" "+string(to), client, chains)
+		set, err := w.chainSet(ctx, name+" "+string(to), client)
 		if err != nil {
 			return nil, err
 		}

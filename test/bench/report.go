@@ -46,6 +46,7 @@ type databaseReport struct {
 	Version string    `json:"version"`
 	Results []*result `json:"results"`
 	Vitals  vitals    `json:"vitals"`
+	Table   tableSize `json:"grants_table"`
 }
 
 // result is one operation on one database, a sample a round.
@@ -84,6 +85,7 @@ func (r *report) raw(ctx context.Context, o options) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
+			m.summarize()
 			res.Samples = append(res.Samples, m)
 		}
 		r.Raw = append(r.Raw, res)
@@ -167,7 +169,7 @@ func (r *report) markdown() string {
 	m := r.Machine
 	fmt.Fprintf(&b, "%s, commit %s, %s on %d processors (%s), Linux %s. Load average before %s, after %s.\n",
 		r.Date.Format("2006-01-02 15:04 MST"), m.Commit, m.Go, m.Processors, m.Processor, m.Kernel, m.LoadBefore, m.LoadAfter)
-	fmt.Fprintf(&b, "Median of %d rounds of %g s, concurrency %d, %d other live sessions, log level %s.\n", r.Rounds, r.Seconds, r.Concurrency, r.Grants, r.LogLevel)
+	fmt.Fprintf(&b, "Median of %d rounds of %g s, concurrency %d, %d live sessions, log level %s.\n", r.Rounds, r.Seconds, r.Concurrency, r.Grants, r.LogLevel)
 	for _, d := range r.Databases {
 		fmt.Fprintf(&b, "\n### %s\n\n", d.Version)
 		b.WriteString("| operation | requests/s | p50 µs | p99 µs | server µs | database µs | statements | allocations | floor/s | floor µs | floor database µs | bare/s | bare database µs |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
@@ -201,6 +203,10 @@ func (r *report) markdown() string {
 			v.IdleMiB, idleGoal, loadedClients, v.LoadedMiB, loadedGoal, v.SettledIn, v.SettledMiB, settledGoal)
 		if v.BuildSecs > 0 {
 			fmt.Fprintf(&b, "| first build on an empty cache | %.0f s | |\n", v.BuildSecs)
+		}
+		if t := d.Table; t.Rows > 0 {
+			fmt.Fprintf(&b, "\nAt the end `grants` had %d rows of %.0f bytes (%.0f in the table, %.0f in its indexes). Of %d updates %.1f %% were HOT.\n",
+				t.Rows, t.perRow(t.Heap+t.Indexes), t.perRow(t.Heap), t.perRow(t.Indexes), t.Updates, t.hotShare())
 		}
 	}
 	b.WriteString("\n### Cryptography alone, all processors\n\n| | operations/s | CPU µs |\n|---|---|---|\n")

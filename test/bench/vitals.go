@@ -130,6 +130,29 @@ func (w *world) memory(ctx context.Context, o options, v *vitals) error {
 	return err
 }
 
+// tableSize is what sessions take on disk, on PostgreSQL.
+type tableSize struct {
+	Rows    int64 `json:"rows"`
+	Heap    int64 `json:"heap_bytes"` // with TOAST and maps
+	Indexes int64 `json:"index_bytes"`
+	Updates int64 `json:"updates"`
+	HOT     int64 `json:"hot_updates"` // those that touched no index
+}
+
+func (t tableSize) perRow(bytes int64) float64 { return float64(bytes) / float64(t.Rows) }
+
+func (t tableSize) hotShare() float64 { return 100 * float64(t.HOT) / float64(max(t.Updates, 1)) }
+
+func (w *world) tableSize(ctx context.Context) (t tableSize, err error) {
+	if w.pool == nil {
+		return t, nil
+	}
+	err = w.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM grants), pg_table_size('grants'), pg_indexes_size('grants'),
+ pg_stat_get_tuples_updated('grants'::regclass), pg_stat_get_tuples_hot_updated('grants'::regclass)`).
+		Scan(&t.Rows, &t.Heap, &t.Indexes, &t.Updates, &t.HOT)
+	return t, err
+}
+
 func mebibytes(pid int) (float64, error) {
 	kib, err := residentKiB(pid)
 	return float64(kib) / 1024, err

@@ -69,6 +69,16 @@ type world struct {
 	columns  string // of grants, without id and user_id
 	template map[string]grants.ID
 	made     uint64 // grants so far
+
+	population map[string]span // the sessions that are there from the beginning, by client
+	taken      map[string]int  // chain sets made of them
+	chainCount int             // sessions in a chain set
+}
+
+// span is a run of grant numbers.
+type span struct {
+	first uint64
+	count int
 }
 
 type credentials struct{ ID, Secret string }
@@ -94,6 +104,7 @@ func newWorld(ctx context.Context, o options, kind, dir, binary string) (_ *worl
 	w := &world{
 		kind: kind, dir: filepath.Join(dir, kind), binary: binary, chains: map[string]*chainSet{}, access: map[string][]string{}, shown: map[string][]grants.ID{},
 		clients: map[string]credentials{}, template: map[string]grants.ID{},
+		population: map[string]span{}, taken: map[string]int{}, chainCount: o.chains,
 	}
 	defer func() {
 		if err != nil {
@@ -240,8 +251,11 @@ func (w *world) begin(ctx context.Context, o options) error {
 	if w.columns, err = w.columnsOf(ctx, "grants", "id", "user_id"); err != nil {
 		return err
 	}
-	if _, err = w.copyGrants(ctx, "app-jwt", o.grants); err != nil {
-		return err
+	for _, client := range []string{"app-jwt", "app-opaque"} {
+		w.population[client] = span{w.made + 1, o.grants / 2}
+		if _, err = w.copyGrants(ctx, client, o.grants/2); err != nil {
+			return err
+		}
 	}
 	return w.analyze(ctx)
 }
