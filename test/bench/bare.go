@@ -109,7 +109,7 @@ func (w *world) bareStep(ctx context.Context, op *operation, text string, client
 		}
 		s.callers = append(s.callers, b)
 	}
-	s.meter = w.meterOf(0)
+	s.meter = w.meterOf()
 	return s.run(ctx)
 }
 

@@ -10,6 +10,7 @@
 //	floor.go       tells floor/, the program that Grantor is compared with, what to do
 //	bare.go        single statements without a server, and raw cryptography
 //	inside.go      statements and allocations, counted inside; the profiled server
+//	scenarios.go   replicas, and logins beside other work
 //	vitals.go      start, memory, size
 //	postgres.go, process*.go  the programs that are started, and /proc
 //	targets.go, report.go     medians, ratios, and how they are told
@@ -46,6 +47,7 @@ type options struct {
 	concurrency int
 	databases   []string
 	operations  []string
+	scenarios   []string
 	grants      int
 	chains      int
 	users       int
@@ -89,6 +91,7 @@ func parseFlags(args []string) (o options, err error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	databases := f.String("databases", "postgres,sqlite", "which `DATABASES`")
 	chosen := f.String("operations", "", "only operations whose name begins with one of these `PREFIXES`, parted by commas")
+	scenarios := f.String("scenarios", "mixed,replicas", "which of mixed and replicas, on PostgreSQL; none: nothing of them")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds of every operation")
 	f.DurationVar(&o.duration, "duration", 2*time.Second, "of every step")
 	f.IntVar(&o.concurrency, "concurrency", 16, "connections that ask at once")
@@ -110,7 +113,7 @@ func parseFlags(args []string) (o options, err error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected %q", f.Args())
 	}
-	o.databases = strings.Split(*databases, ",")
+	o.databases, o.scenarios = strings.Split(*databases, ","), strings.Split(*scenarios, ",")
 	if *chosen != "" {
 		o.operations = strings.Split(*chosen, ",")
 	}
@@ -246,6 +249,20 @@ func measure(ctx context.Context, o options, r *report, kind, dir, binary, floor
 	}
 	p.stop()
 	f.stop()
+	if kind == postgres {
+		if slices.Contains(o.scenarios, "replicas") {
+			if d.Replicas, err = w.replicas(ctx, o); err != nil {
+				return err
+			}
+		}
+		if slices.Contains(o.scenarios, "mixed") {
+			m, err := w.mixed(ctx, o)
+			if err != nil {
+				return fmt.Errorf("mixed load: %w", err)
+			}
+			d.Mixed = &m
+		}
+	}
 	progress("%s: start and memory", kind)
 	if d.Vitals, err = w.vitals(ctx, o); err != nil {
 		return err
@@ -369,13 +386,13 @@ func (b *bencher) one(ctx context.Context, op *operation, to target, rate float6
 	if err != nil {
 		return sample{}, err
 	}
-	s.meter = b.w.meterOf(server.pid())
+	s.meter = b.w.meterOf(server)
 	return s.overHTTP(ctx, address, workers)
 }
 
 func (b *bencher) bareHandler(ctx context.Context) (sample, error) {
 	workers := repeat([][]byte{post("/"+bareHandler, "Basic bm9ib2R5Og==", "grant_type=client_credentials")}, b.o.concurrency, "", `"access_token":"eyJ`)
-	return step{warm: b.o.warm, duration: b.o.duration, meter: b.w.meterOf(b.floor.pid())}.overHTTP(ctx, b.floorAddress, workers)
+	return step{warm: b.o.warm, duration: b.o.duration, meter: b.w.meterOf(b.floor)}.overHTTP(ctx, b.floorAddress, workers)
 }
 
 // profile runs the operations on a server that writes down where its time goes.

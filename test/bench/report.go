@@ -47,6 +47,9 @@ type databaseReport struct {
 	Results []*result `json:"results"`
 	Vitals  vitals    `json:"vitals"`
 	Table   tableSize `json:"grants_table"`
+
+	Replicas []replicaResult `json:"replicas,omitempty"`
+	Mixed    *mixedResult    `json:"mixed,omitempty"`
 }
 
 // result is one operation on one database, a sample a round.
@@ -197,6 +200,7 @@ func (r *report) markdown() string {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", res.Operation, atLeast(q.rate, g.rate), atMost(q.cpu, g.cpu), atMost(q.database, g.database),
 				whole(median(res.HalfGrantor, p99Of)), whole(median(res.HalfFloor, p99Of)), atMost(q.p99, p99))
 		}
+		d.scenarios(&b)
 		v := d.Vitals
 		fmt.Fprintf(&b, "\n| program | measured | goal, at most |\n|---|---|---|\n| binary | %.1f MiB | %d |\n| start to ready, existing database | %.0f ms | %d |\n", v.BinaryMiB, binaryGoal, middle(slices.Clone(v.ReadyMs)), readyGoal)
 		fmt.Fprintf(&b, "| memory, idle | %.0f MiB | %d |\n| memory, %d clients renewing and logging in | %.0f MiB | %d |\n| memory, %s later | %.0f MiB | %d |\n",

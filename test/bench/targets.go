@@ -33,6 +33,12 @@ var goals = map[string]goal{
 // On SQLite a refresh is held against bare commits of one row on the same file.
 const sqliteRefreshGoal = 0.6
 
+// What scenarios must reach, at most.
+const (
+	replicasGoal = 1.1 // of the CPU time of one replica, at four
+	mixedGoal    = 2   // of p99 without logins
+)
+
 // What vitals must reach, on either database.
 const (
 	binaryGoal  = 30  // MiB

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"time"
 )
@@ -50,7 +51,7 @@ func (w *wire) do(request []byte) (status int, body []byte, err error) {
 	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
 		return 0, nil, err
 	}
-	length, chunked := -1, false
+	length, chunked, retryAfter := -1, false, false
 	for {
 		line, err := w.reader.ReadSlice('\n')
 		if err != nil {
@@ -68,11 +69,18 @@ func (w *wire) do(request []byte) (status int, body []byte, err error) {
 			} else if value, ok := header(line, "connection:"); ok && bytes.EqualFold(value, []byte("close")) {
 				w.closed = true
 			}
+		case 'r':
+			if _, ok := header(line, "retry-after:"); ok {
+				retryAfter = true
+			}
 		case 't':
 			if value, ok := header(line, "transfer-encoding:"); ok {
 				chunked = bytes.EqualFold(value, []byte("chunked"))
 			}
 		}
+	}
+	if status == http.StatusServiceUnavailable && !retryAfter {
+		return 0, nil, errors.New("503 without Retry-After")
 	}
 	w.body = w.body[:0]
 	switch {

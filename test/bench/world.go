@@ -376,13 +376,15 @@ func (w *world) serve(ctx context.Context) (p *process, address string, err erro
 	return p, match[1], nil
 }
 
-// meterOf measures a server on this database, and the database.
-func (w *world) meterOf(pid int) meter {
+// meterOf measures servers on this database, and the database.
+func (w *world) meterOf(servers ...*process) meter {
 	return func() (u usage, err error) {
-		if pid != 0 {
-			if u.server, err = processCPU(pid); err != nil {
+		for _, p := range servers {
+			used, err := processCPU(p.pid())
+			if err != nil {
 				return u, err
 			}
+			u.server += used
 		}
 		if w.cluster != nil {
 			if u.database, err = treeCPU(w.cluster.pid()); err != nil {
