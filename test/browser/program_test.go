@@ -21,7 +21,7 @@ import (
 const patience = 30 * time.Second
 
 // tick is how often a condition is looked at.
-const tick = 20 * time.Millisecond
+const tick = 50 * time.Millisecond
 
 var buildFolder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "grantor-browser-") })
 

@@ -334,9 +334,15 @@ func (b *tab) shot(name string, looks ...look) {
 		require.LessOrEqual(b.t, b.evaluate("document.documentElement.scrollWidth"), float64(look.width), "%s %s: it has to be scrolled sideways", name, look.name)
 		// Cut off is no better than out of sight.
 		require.Empty(b.t, b.evaluate(fmt.Sprintf(`[...document.querySelectorAll("body *")].filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > %d + 1).map((e) => e.outerHTML.slice(0, 200))`, look.width)), "%s %s: beyond the edge", name, look.name)
-		var png []byte
-		b.do(chromedp.FullScreenshot(&png, 100))
-		require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+"."+look.name+".png"), png, 0o644))
+		height, _ := b.evaluate("Math.max(innerHeight, document.documentElement.scrollHeight)").(float64)
+		b.do(chromedp.ActionFunc(func(ctx context.Context) error {
+			png, err := page.CaptureScreenshot().WithCaptureBeyondViewport(true).WithOptimizeForSpeed(true).
+				WithClip(&page.Viewport{Width: float64(look.width), Height: height, Scale: 1}).Do(ctx)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(dir, name+"."+look.name+".png"), png, 0o644)
+		}))
 	}
 	b.do(emulation.ClearDeviceMetricsOverride(), emulation.SetEmulatedMedia())
 }
