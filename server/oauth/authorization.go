@@ -120,7 +120,10 @@ func (a *Authorization) LoginHint() string { return a.form.Get("login_hint") }
 func (a *Authorization) Locales() string { return a.form.Get("ui_locales") }
 
 // ChoosesAccount reports whether the client wants the person asked which account.
-func (a *Authorization) ChoosesAccount() bool { return a.asks("select_account") && !a.Again }
+func (a *Authorization) ChoosesAccount() bool {
+	// Going on without a password is no answer to prompt=login.
+	return a.asks("select_account") && !a.asks("login") && !a.Again
+}
 
 func (a *Authorization) asks(prompt string) bool { return slices.Contains(a.prompt, prompt) }
 

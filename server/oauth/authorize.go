@@ -112,6 +112,10 @@ func (h *Handler) issue(w http.ResponseWriter, r *http.Request, a *Authorization
 	if !begun {
 		// Signed out, switched off or changed since it was read: ask again, as of now.
 		trail.Outcome = "changed meanwhile"
+		if a.fresh(in) {
+			// Who has just signed in is not what changed: the client is, and asking again would not end.
+			return h.refuse(w, r, a, authorizeRefusal("temporarily_unavailable", "The client or the account was changed at this moment. Try again."))
+		}
 		return h.Proceed(w, r, a, nil)
 	}
 	trail.Outcome = "code issued"
