@@ -38,16 +38,14 @@ func (b *bareCaller) call(ctx context.Context) (bool, error) {
 	if args == nil {
 		return false, nil
 	}
-	found := 0
+	var found int
 	if b.stmt != nil {
-		rows, err := b.stmt.QueryContext(ctx, args...)
+		rows, err := b.stmt.QueryContext(ctx, args...) //nolint:rowserrcheck // countRows does
 		if err != nil {
 			return false, err
 		}
-		for rows.Next() {
-			found++
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		defer func() { _ = rows.Close() }()
+		if found, err = countRows(rows); err != nil {
 			return false, err
 		}
 	} else {
@@ -55,10 +53,8 @@ func (b *bareCaller) call(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		for rows.Next() {
-			found++
-		}
-		if err := rows.Err(); err != nil {
+		defer rows.Close()
+		if found, err = countRows(rows); err != nil {
 			return false, err
 		}
 	}
@@ -66,6 +62,18 @@ func (b *bareCaller) call(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("the bare statement %s answered %d rows", b.state, found)
 	}
 	return true, nil
+}
+
+// countRows reads to the end: a row of RETURNING arrives before its commit.
+func countRows(rows interface {
+	Next() bool
+	Err() error
+},
+) (n int, err error) {
+	for rows.Next() {
+		n++
+	}
+	return n, rows.Err()
 }
 
 // bareStep measures an operation's statement on its database, without Grantor. SQLite
@@ -229,9 +237,9 @@ func rawOperations() (map[string]func() rawCaller, error) {
 	}, nil
 }
 
-func rawStep(ctx context.Context, make func() rawCaller, s step) (sample, error) {
+func rawStep(ctx context.Context, maker func() rawCaller, s step) (sample, error) {
 	for range runtime.GOMAXPROCS(0) {
-		s.callers = append(s.callers, make())
+		s.callers = append(s.callers, maker())
 	}
 	s.meter = func() (u usage, err error) {
 		u.own, err = processCPU(os.Getpid())

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -13,9 +12,6 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
-
-	"crypto/elliptic"
-	"math/big"
 )
 
 // plan tells the floor server (floor/plan.go has the same type) what to do. It is made
@@ -147,11 +143,11 @@ func (w *world) publicKey(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	real, err := w.accessTokens(ctx, "jwt", "active")
+	shown, err := w.accessTokens(ctx, "jwt", "active")
 	if err != nil {
 		return nil, err
 	}
-	head, err := base64.RawURLEncoding.DecodeString(real[0][:strings.IndexByte(real[0], '.')])
+	head, err := base64.RawURLEncoding.DecodeString(shown[0][:strings.IndexByte(shown[0], '.')])
 	if err != nil {
 		return nil, err
 	}
@@ -170,8 +166,7 @@ func (w *world) publicKey(ctx context.Context) ([]byte, error) {
 		if err := errors.Join(errX, errY); err != nil {
 			return nil, err
 		}
-		key := &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(x), Y: new(big.Int).SetBytes(y)}
-		return key.Bytes()
+		return append(append([]byte{4}, x...), y...), nil // uncompressed: SEC 1 section 2.3.3
 	}
 	return nil, errors.New("the key that signs access tokens is not published")
 }

@@ -196,7 +196,7 @@ func serveProfiled(ctx context.Context, database, file string) error {
 	if err != nil {
 		return err
 	}
-	out, err := os.Create(file) //nolint:gosec // named by whoever runs this
+	out, err := os.Create(file)
 	if err != nil {
 		return err
 	}

@@ -162,7 +162,7 @@ func bench(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	if out, err := run(ctx, ".", os.Environ(), "", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", floor, "./test/bench/floor"); err != nil {
+	if out, err := run(ctx, ".", os.Environ(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", floor, "./test/bench/floor"); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	if o.profile != "" {
@@ -191,7 +191,7 @@ func buildRelease(ctx context.Context, o options, dir, binary string) (seconds f
 		env = append(env, "GOCACHE="+filepath.Join(dir, "gocache"))
 	}
 	began := time.Now()
-	if _, err := run(ctx, ".", env, "", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./cmd/grantor"); err != nil {
+	if _, err := run(ctx, ".", env, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./cmd/grantor"); err != nil {
 		return 0, err
 	}
 	if !o.firstBuild {

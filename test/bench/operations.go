@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -11,8 +12,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"crypto/rand"
 
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/keys"
@@ -397,8 +396,8 @@ func (w *world) accessTokens(ctx context.Context, format, state string) ([]strin
 	}
 	if state == "garbage" {
 		var list []string
-		real, err := w.accessTokens(ctx, format, "active")
-		for _, token := range real {
+		live, err := w.accessTokens(ctx, format, "active")
+		for _, token := range live {
 			at := len(token) - 20
 			other := byte('A')
 			if token[at] == 'A' {
@@ -443,11 +442,11 @@ func (w *world) accessTokens(ctx context.Context, format, state string) ([]strin
 
 // signedTokens are as many access tokens as asked for, like one of the server's but for the jti.
 func (w *world) signedTokens(ctx context.Context, count int) ([]string, error) {
-	real, err := w.accessTokens(ctx, "jwt", "active")
+	live, err := w.accessTokens(ctx, "jwt", "active")
 	if err != nil {
 		return nil, err
 	}
-	payload, err := w.keys.Verify(real[0], keys.TypeAccessToken, time.Now())
+	payload, err := w.keys.Verify(live[0], keys.TypeAccessToken, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -77,9 +77,9 @@ func (p *process) stop() {
 }
 
 // run is a command that must succeed. It answers what it printed.
-func run(ctx context.Context, dir string, env []string, stdin, name string, args ...string) (string, error) {
+func run(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // our own programs
-	cmd.Env, cmd.Dir, cmd.Stdin = env, dir, strings.NewReader(stdin)
+	cmd.Env, cmd.Dir = env, dir
 	out, err := cmd.Output()
 	if failed := new(exec.ExitError); errors.As(err, &failed) {
 		return "", fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, failed.Stderr)
@@ -89,7 +89,7 @@ func run(ctx context.Context, dir string, env []string, stdin, name string, args
 
 // tail is enough of a log for an error.
 func tail(file string) string {
-	text, _ := os.ReadFile(file) //nolint:gosec // a file of ours
+	text, _ := os.ReadFile(file)
 	lines := strings.SplitAfter(string(text), "\n")
 	return strings.Join(lines[max(0, len(lines)-8):], "")
 }

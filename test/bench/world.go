@@ -140,7 +140,7 @@ func newWorld(ctx context.Context, o options, kind, dir, binary string) (_ *worl
 
 // grantor runs a command of the program.
 func (w *world) grantor(ctx context.Context, args ...string) (string, error) {
-	return run(ctx, w.dir, w.env, "", w.binary, args...)
+	return run(ctx, w.dir, w.env, w.binary, args...)
 }
 
 func (w *world) register(ctx context.Context) error {
