@@ -56,6 +56,7 @@ func (s *Server) table() []route {
 		{path: "/", methods: get(s.home), page: true},
 		{path: "/ui/style.css", methods: get(s.pages.Style), quiet: true},
 		{path: "/ui/logo", methods: get(s.pages.Logo), quiet: true},
+		{path: "/ui/icon", methods: get(s.pages.Icon), quiet: true},
 		{path: "/healthz", methods: get(s.healthz), quiet: true},
 		{path: "/readyz", methods: get(s.readyz), quiet: true},
 	}

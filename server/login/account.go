@@ -50,6 +50,16 @@ func (h *Handler) showAccount(w http.ResponseWriter, r *http.Request, in *storag
 			ID: b.ID.String(), Device: ui.Device(b.UserAgent), Address: b.Address, Since: b.CreatedAt, LastUsed: b.LastUsed, This: b.ID == in.ID,
 		})
 	}
+	// The one that they know for certain comes first.
+	slices.SortStableFunc(page.Browsers, func(a, b ui.AccountBrowser) int {
+		switch {
+		case a.This:
+			return -1
+		case b.This:
+			return 1
+		}
+		return 0
+	})
 	sessions, err := h.Store.Sessions(ctx, storage.SessionFilter{UserID: in.UserID, Limit: 200})
 	if err != nil {
 		return err

@@ -42,9 +42,9 @@ func (h *Handler) Logout(w http.ResponseWriter, r *http.Request) error {
 	}
 	var token hint
 	if text := form.Get("id_token_hint"); text != "" {
-		if token, err = h.readIDToken(text); err != nil && form.Get("client_id") == "" {
+		if token, err = h.readIDToken(text); err != nil {
 			// Forged, or so old that the key is gone. Whoever wants to sign out still can, and is asked;
-			// but nobody is left whose return address this could be.
+			// but where they go then is not up to who sent this.
 			form.Del("post_logout_redirect_uri")
 		}
 	}

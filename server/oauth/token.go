@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	byCookie := renewal && h.fromCookie(r, form, client.Client, "refresh_token")
-	if err := h.prove(u, grantType, form); err != nil {
+	if err := h.prove(ctx, u, grantType, form); err != nil {
 		return h.ended(w, client.Client, byCookie, err)
 	}
 
@@ -105,8 +106,8 @@ func (h *Handler) ended(w http.ResponseWriter, c *clients.Client, byCookie bool,
 	return err
 }
 
-// prove checks what the grant's own parameters can prove by themselves, without a query.
-func (h *Handler) prove(u *storage.Unit, grantType string, form url.Values) error {
+// prove checks what the grant's own parameters can prove by themselves.
+func (h *Handler) prove(ctx context.Context, u *storage.Unit, grantType string, form url.Values) error {
 	switch grantType {
 	case clients.GrantRefreshToken:
 		token := form.Get("refresh_token")
@@ -119,7 +120,7 @@ func (h *Handler) prove(u *storage.Unit, grantType string, form url.Values) erro
 		}
 		u.ID, u.Generation = id, generation
 	case clients.GrantAuthorizationCode:
-		return h.proveCode(u, form)
+		return h.proveCode(ctx, u, form)
 	case clients.GrantPassword:
 		if len(form.Get("password")) > users.MaxPassword {
 			return invalidRequest("password is too long")
@@ -138,9 +139,6 @@ func (h *Handler) allow(u *storage.Unit, grantType string, request fosite.Access
 	asked := request.GetSession().(*fositeSession)
 	asked.audience = u.Audience
 	if grantType == clients.GrantRefreshToken || grantType == clients.GrantAuthorizationCode {
-		if !grants.Covers(u.Grant.Audience, u.Audience) {
-			return invalidTarget("an audience that was not granted")
-		}
 		if len(asked.audience) > 0 || len(u.Grant.Audience) == 0 {
 			return nil
 		}

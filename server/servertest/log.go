@@ -121,7 +121,8 @@ func (s *seen) answer(a *Answer) {
 	}
 }
 
-var sensitive = []string{"password", "client_secret", "token", "refresh_token", "access_token", "code", "code_verifier", "client_assertion",
+var sensitive = []string{
+	"password", "client_secret", "token", "refresh_token", "access_token", "code", "code_verifier", "client_assertion",
 	"id_token_hint", "request", "csrf_token", "current_password", "new_password", "repeat_password",
 }
 

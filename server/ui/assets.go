@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"html/template"
 	"net/http"
 	"slices"
 	"strconv"
@@ -44,13 +45,22 @@ func (a asset) link(base string) string {
 func (p *Pages) prepareAssets() error {
 	p.style = newAsset("/ui/style.css", "text/css; charset=utf-8", []byte(customProperties(p.accent)+styleSheet))
 	if len(p.options.Logo) == 0 {
+		p.icon = newAsset("/ui/icon", "image/svg+xml", p.monogram())
 		return nil
 	}
 	if !slices.Contains(logoTypes, p.options.LogoType) {
 		return fmt.Errorf("the logo's type %q is none of %q", p.options.LogoType, logoTypes)
 	}
 	p.logo = newAsset("/ui/logo", p.options.LogoType, p.options.Logo)
+	p.icon = newAsset("/ui/icon", p.options.LogoType, p.options.Logo)
 	return nil
+}
+
+// monogram stands in for the icon of a browser's tab, as it does for the logo on a page.
+func (p *Pages) monogram() []byte {
+	return fmt.Appendf(nil, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="9" fill="%s"/>`+
+		`<text x="16" y="22.5" font-family="sans-serif" font-size="19" font-weight="700" text-anchor="middle" fill="%s">%s</text></svg>`,
+		p.accent, p.accent.on(), template.HTMLEscapeString(initial(p.options.Name)))
 }
 
 // Style answers GET /ui/style.css.
@@ -63,6 +73,9 @@ func (p *Pages) Logo(w http.ResponseWriter, r *http.Request) error {
 	}
 	return p.logo.serve(w, r)
 }
+
+// Icon answers GET /ui/icon: the logo, or the monogram.
+func (p *Pages) Icon(w http.ResponseWriter, r *http.Request) error { return p.icon.serve(w, r) }
 
 // serve lets browsers keep what they asked for by its hash. During an update a replica
 // may be asked for the other version's: then it answers with its own, not to be kept.

@@ -51,5 +51,10 @@ func TestLogo_may_be_missing(t *testing.T) {
 	require.ErrorIs(t, pages.Logo(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/ui/logo", nil)), ui.ErrNoLogo)
 	d := parse(t, "done", write(t, pages, ui.View{}, ui.Done{}).Body.Bytes())
 	require.Empty(t, d.all("img"))
-	require.Len(t, d.all("link"), 1)
+	require.Len(t, d.all("link"), 2, "the style and the icon")
+	answer := httptest.NewRecorder()
+	require.NoError(t, newPages(t, ui.Options{Name: "<Ä"}).Icon(answer, httptest.NewRequest(http.MethodGet, "/ui/icon", nil)))
+	require.Equal(t, "image/svg+xml", answer.Header().Get("Content-Type"))
+	require.Contains(t, answer.Body.String(), "&lt;</text>")
+	require.Contains(t, answer.Header().Get("Content-Security-Policy"), "sandbox")
 }

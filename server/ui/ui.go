@@ -41,6 +41,7 @@ type Pages struct {
 	accent    color
 	style     asset
 	logo      asset
+	icon      asset
 	templates map[string]map[string]*template.Template // by language and name
 }
 
@@ -99,6 +100,7 @@ type frame struct {
 	Base  string
 	Style string // where the style sheet is
 	Logo  string // where the logo is, or ""
+	Icon  string
 	Nonce string // of the page's script
 	Kind  string // the page's name
 	Page  Page
@@ -109,7 +111,7 @@ type frame struct {
 func (p *Pages) Write(w http.ResponseWriter, r *http.Request, v View, page Page) error {
 	page = normal(page)
 	lang := negotiate(v.Locales, r.Header.Values("Accept-Language"))
-	f := frame{Lang: lang, Name: p.options.Name, Base: p.options.Base, Style: p.style.link(p.options.Base), Logo: p.logo.link(p.options.Base), Page: page, Kind: page.template()}
+	f := frame{Lang: lang, Name: p.options.Name, Base: p.options.Base, Style: p.style.link(p.options.Base), Logo: p.logo.link(p.options.Base), Icon: p.icon.link(p.options.Base), Page: page, Kind: page.template()}
 	post, isPost := page.(FormPost)
 	if isPost {
 		if address(post.Action) == "" {
