@@ -135,6 +135,11 @@ const DetailsVersion = 1
 // what nobody redeems is cleaned like anything else that expired.
 const CodeLifetime = 60 * time.Second
 
+// RequestLifetime is how long an authorization request may wait for a person. The grant
+// that answers it takes its id from there, so a grant's row stays for longer than this
+// after its end: while the row is there, the same request can not begin a second one.
+const RequestLifetime = time.Hour
+
 // Limits are the spans that the rules measure.
 type Limits struct {
 	Idle  time.Duration // from one renewal to the next

@@ -320,7 +320,7 @@ func TestConcurrent_cleaning_takes_no_live_session(t *testing.T) {
 	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 		ctx := deadline(t)
 		old := begin(t, e, 20)
-		e.Clock.Advance(life)
+		e.Clock.Advance(life + remembered)
 		ids := begin(t, e, 20)
 		second := e.Open()
 		errs := make([]error, len(ids)+2)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/users"
 )
 
@@ -21,6 +22,12 @@ const (
 	deleteTries  = `DELETE FROM throttles WHERE account IN (SELECT account FROM throttles WHERE tried_at <= $1 ORDER BY tried_at LIMIT 500)`
 	deleteDenied = `DELETE FROM denied_tokens WHERE jti IN (SELECT jti FROM denied_tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT 500)`
 )
+
+// remembered is how long a grant's row outlasts the grant. Its id comes from the
+// authorization request, which may still travel when its code is long over, and the
+// primary key is all that keeps one request from being answered with two codes. The
+// minute is for clocks that differ.
+const remembered = grants.RequestLifetime + time.Minute
 
 // takeLease succeeds for the holder, and for anybody once the lease ran out.
 const takeLease = `INSERT INTO leases (name, holder, expires_at) VALUES ('housekeeping', $1, $3)
@@ -42,7 +49,7 @@ func (s *Store) Clean(ctx context.Context, holder string, lease time.Duration) (
 	if err != nil || taken == 0 {
 		return Cleaned{Elsewhere: err == nil}, err
 	}
-	if done.Sessions, err = s.deleteBatches(ctx, "delete expired sessions", deleteGrants, now); err != nil {
+	if done.Sessions, err = s.deleteBatches(ctx, "delete expired sessions", deleteGrants, now.Add(-remembered)); err != nil {
 		return done, err
 	}
 	if done.SignIns, err = s.deleteBatches(ctx, "delete expired sign-ins", deleteSignIn, now); err != nil {

@@ -17,6 +17,9 @@ import (
 	"github.com/grantorhq/grantor/storage/storagetest"
 )
 
+// remembered is how long the row of a grant outlasts it.
+const remembered = grants.RequestLifetime + time.Minute
+
 // A thousand sessions, renewed fifty times each, are a thousand rows.
 func TestGrowth_is_bounded_by_sessions(t *testing.T) {
 	t.Parallel()
@@ -71,12 +74,13 @@ func TestClean_deletes_what_expired_and_nothing_else(t *testing.T) {
 		e.Clock.Advance(time.Microsecond)
 		live := begin(t, e, 3)
 		require.NoError(t, e.Store.RevokeSession(ctx, live[1], grants.ReasonAdmin))
-		require.NoError(t, e.Store.Deny(ctx, "over", born.Add(life).Add(-time.Minute)))
-		require.NoError(t, e.Store.Deny(ctx, "still within the skew", born.Add(life).Add(-time.Minute).Add(time.Microsecond)))
+		cleaned := born.Add(life + remembered)
+		require.NoError(t, e.Store.Deny(ctx, "over", cleaned.Add(-time.Minute)))
+		require.NoError(t, e.Store.Deny(ctx, "still within the skew", cleaned.Add(-time.Minute).Add(time.Microsecond)))
 
 		signIn(t, e, "alice") // it ends long before
 
-		e.Clock.Set(born.Add(life)) // the first are just over, the others live for one more microsecond
+		e.Clock.Set(cleaned) // the first are over for just long enough, the others for one microsecond less
 		e.Tally.Reset()
 		done, err := e.Store.Clean(ctx, "me", time.Minute)
 		require.NoError(t, err)
@@ -89,8 +93,8 @@ func TestClean_deletes_what_expired_and_nothing_else(t *testing.T) {
 			}
 		}
 		require.Equal(t, 3, batches)
-		require.EqualValues(t, 3, number(t, db, `SELECT count(*) FROM grants`), "a revoked session stays until it would have expired: reuse is still recognised")
-		access, err := e.Store.Access(ctx, live[0], "app", "still within the skew", e.Clock.Now())
+		require.EqualValues(t, 3, number(t, db, `SELECT count(*) FROM grants`), "a revoked session stays longer than until it would have expired: reuse is still recognised")
+		access, err := e.Store.Access(ctx, live[0], "app", "still within the skew", born.Add(life))
 		require.NoError(t, err)
 		require.True(t, access.Denied)
 		require.NotNil(t, access.Grant)
@@ -98,6 +102,29 @@ func TestClean_deletes_what_expired_and_nothing_else(t *testing.T) {
 		done, err = e.Store.Clean(ctx, "me", time.Minute)
 		require.NoError(t, err)
 		require.Zero(t, done)
+	})
+}
+
+// A grant's id comes from the authorization request. Were the row gone while the request
+// may still travel, answering it again would make a second code.
+func TestClean_leaves_what_an_authorization_request_may_still_meet(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		g := beginCode(t, e, nil) // answered as soon as it had arrived
+		clean := func(at time.Time, want int64) {
+			t.Helper()
+			e.Clock.Set(at)
+			done, err := e.Store.Clean(ctx, "me", time.Minute)
+			require.NoError(t, err)
+			require.Equal(t, want, done.Sessions)
+		}
+		clean(g.ExpiresAt, 0)
+		clean(g.CreatedAt.Add(grants.RequestLifetime), 0)
+		_, err := e.Store.Begin(ctx, code(e.Clock.Now(), g.ID), time.Time{})
+		require.ErrorIs(t, err, storage.ErrGrantExists)
+		clean(g.ExpiresAt.Add(remembered-time.Microsecond), 0)
+		clean(g.ExpiresAt.Add(remembered), 1)
 	})
 }
 
