@@ -56,6 +56,7 @@ type options struct {
 	dir         string
 	profile     string
 	logLevel    string
+	set         []string
 	quick       bool
 	firstBuild  bool
 }
@@ -105,6 +106,7 @@ func parseFlags(args []string) (o options, err error) {
 	f.StringVar(&o.dir, "dir", "", "where databases are made, a `FOLDER` on the disk to measure (default the temporary one)")
 	f.StringVar(&o.profile, "profile", "", "write CPU profiles of the server into `FOLDER`, one an operation, and measure nothing else")
 	f.StringVar(&o.logLevel, "log-level", "info", "of the server; info is its default")
+	set := f.String("set", "", "more environment of the server, such as GOGC=200,GRANTOR_DATABASE_CONNECTIONS=8, to try what it does")
 	f.BoolVar(&o.quick, "quick", false, "one short round, to see that everything works: its numbers mean little")
 	f.BoolVar(&o.firstBuild, "first-build", false, "also time a build on an empty build cache, which takes minutes")
 	if err := f.Parse(args); err != nil {
@@ -114,6 +116,9 @@ func parseFlags(args []string) (o options, err error) {
 		return o, fmt.Errorf("unexpected %q", f.Args())
 	}
 	o.databases, o.scenarios = strings.Split(*databases, ","), strings.Split(*scenarios, ",")
+	if *set != "" {
+		o.set = strings.Split(*set, ",")
+	}
 	if *chosen != "" {
 		o.operations = strings.Split(*chosen, ",")
 	}
@@ -155,7 +160,7 @@ func bench(ctx context.Context, o options) (err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL's user walks through it
 		return err
 	}
-	r := &report{Date: time.Now().UTC(), Rounds: o.rounds, Seconds: o.duration.Seconds(), Concurrency: o.concurrency, Grants: o.grants, LogLevel: o.logLevel}
+	r := &report{Date: time.Now().UTC(), Rounds: o.rounds, Seconds: o.duration.Seconds(), Concurrency: o.concurrency, Grants: o.grants, LogLevel: o.logLevel, Set: o.set}
 	r.Machine.describe(ctx)
 	binary, floor := filepath.Join(dir, "grantor"), filepath.Join(dir, "floor")
 	took, err := buildRelease(ctx, o, dir, binary)

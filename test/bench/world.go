@@ -126,6 +126,7 @@ func newWorld(ctx context.Context, o options, kind, dir, binary string) (_ *worl
 		"GRANTOR_ADDRESS=127.0.0.1:0", "GRANTOR_ACCESS_TOKEN_LIFETIME=" + tokenLife.String(), "GRANTOR_LOG_LEVEL=" + o.logLevel,
 		"GRANTOR_DATABASE_TIMEOUT=10s",
 	}
+	w.env = append(w.env, o.set...)
 	if _, err := w.grantor(ctx, "migrate", "up"); err != nil {
 		return nil, err
 	}
@@ -257,7 +258,26 @@ func (w *world) begin(ctx context.Context, o options) error {
 			return err
 		}
 	}
+	// A deny-list in use: on an empty one PostgreSQL plans to read it whole, and its
+	// backends keep that plan until the table is analyzed again.
+	if err := w.fillDenyList(ctx, o.grants/10); err != nil {
+		return err
+	}
 	return w.analyze(ctx)
+}
+
+func (w *world) fillDenyList(ctx context.Context, count int) error {
+	const statement = `INSERT INTO denied_tokens (jti, expires_at) VALUES ($1, $2)`
+	ends := time.Now().Add(tokenLife).UnixMicro()
+	if w.kind == sqlite {
+		return w.inTransaction(ctx, statement, count, func(int) []any { return []any{rand.Text(), ends} })
+	}
+	list := make([]string, count)
+	for i := range list {
+		list[i] = rand.Text()
+	}
+	_, err := w.pool.Exec(ctx, `INSERT INTO denied_tokens (jti, expires_at) SELECT unnest($1::text[]), $2`, list, ends)
+	return err
 }
 
 const agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
