@@ -165,6 +165,9 @@ func TestSignIn_comes_over_old_data(t *testing.T) {
  VALUES ($1, 'app', 'alice', 'read', '', 'live', 3, '', '', '', 1, 2, 3, '', '', '{"v":1}')`
 		_, err = db.ExecContext(ctx, old, []byte("0123456789abcdef"))
 		require.NoError(t, err)
+		const oldTry = `INSERT INTO throttles (account, failures, tried_at) VALUES ($1, 12, 1700000000000000)`
+		_, err = db.ExecContext(ctx, oldTry, "alice")
+		require.NoError(t, err)
 
 		report, err := p.up(ctx, db)
 		require.NoError(t, err)
@@ -174,5 +177,10 @@ func TestSignIn_comes_over_old_data(t *testing.T) {
 		var rows, generation, without int64
 		require.NoError(t, db.QueryRowContext(ctx, `SELECT count(*), MIN(generation), SUM(CASE WHEN sid IS NULL THEN 1 ELSE 0 END) FROM grants`).Scan(&rows, &generation, &without))
 		require.Equal(t, []int64{2, 3, 2}, []int64{rows, generation, without})
+		_, err = db.ExecContext(ctx, oldTry, "bob")
+		require.NoError(t, err)
+		var failed int64
+		require.NoError(t, db.QueryRowContext(ctx, `SELECT failed_at FROM throttles WHERE account = 'alice'`).Scan(&failed))
+		require.EqualValues(t, 1700000000000000, failed, "an upgrade makes no guess free")
 	})
 }

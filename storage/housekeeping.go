@@ -14,7 +14,8 @@ import (
 const batch = 500
 
 // expired rows, oldest first. The queries never depend on cleaning: what is past
-// its time is dead whether or not its row is still there.
+// its time is dead whether or not its row is still there. Failed sign-ins are counted
+// from failed_at, which is never after tried_at, and tried_at has the index.
 const (
 	deleteGrants = `DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 ORDER BY expires_at LIMIT 500)`
 	deleteSignIn = `DELETE FROM browsers WHERE id IN (SELECT id FROM browsers WHERE expires_at <= $1 ORDER BY expires_at LIMIT 500)`

@@ -95,9 +95,9 @@ const selectSignIn = `SELECT u.id, u.name, u.email, u.password_hash, u.profile, 
  FROM (SELECT 1 AS one) one
  LEFT JOIN users u ON u.id = (SELECT id FROM users WHERE name_key = $1 OR (email_key = $1 AND email_key <> '')
   ORDER BY CASE WHEN name_key = $1 THEN 0 ELSE 1 END LIMIT 1)
- LEFT JOIN throttles t ON t.account = COALESCE(u.id, $2) AND t.tried_at > $3
- LEFT JOIN throttles d ON d.account = u.id || CAST($4 AS text) AND d.tried_at > $3
- LEFT JOIN throttles a ON a.account = $5 AND a.tried_at > $3`
+ LEFT JOIN throttles t ON t.account = COALESCE(u.id, $2) AND t.failed_at > $3
+ LEFT JOIN throttles d ON d.account = u.id || CAST($4 AS text) AND d.failed_at > $3
+ LEFT JOIN throttles a ON a.account = $5 AND a.failed_at > $3`
 
 func (s *Store) readSignIn(ctx context.Context, a Attempt, now time.Time) (signIn, error) {
 	device := ""

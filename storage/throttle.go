@@ -9,7 +9,8 @@ import (
 )
 
 // claimAttempt lets one caller through when a wait is over, on all replicas together:
-// the one that changes the row as it was read.
+// the one that changes the row as it was read. It says nothing of failures: who takes the
+// turn may sign in.
 const claimAttempt = `UPDATE throttles SET tried_at = $4 WHERE account = $1 AND failures = $2 AND tried_at = $3`
 
 // admit refuses an attempt, before anything is hashed, while the account or the address
@@ -44,11 +45,12 @@ func (s *Store) admit(ctx context.Context, in signIn, now time.Time) error {
 // enough to be forgotten counts no more. A clock that is behind must not shorten a wait.
 // The account always comes before the address, so that two never wait for each other.
 const (
-	countOne     = `INSERT INTO throttles (account, failures, tried_at) VALUES ($1, 1, $2)`
-	countTwo     = countOne + `, ($4, 1, $2)`
+	countOne     = `INSERT INTO throttles (account, failures, tried_at, failed_at) VALUES ($1, 1, $2, $2)`
+	countTwo     = countOne + `, ($4, 1, $2, $2)`
 	countFailure = ` ON CONFLICT (account) DO UPDATE SET
  tried_at = CASE WHEN excluded.tried_at > throttles.tried_at THEN excluded.tried_at ELSE throttles.tried_at END,
- failures = CASE WHEN throttles.tried_at > $3 THEN throttles.failures + 1 ELSE 1 END`
+ failed_at = CASE WHEN excluded.failed_at > throttles.failed_at THEN excluded.failed_at ELSE throttles.failed_at END,
+ failures = CASE WHEN throttles.failed_at > $3 THEN throttles.failures + 1 ELSE 1 END`
 )
 
 func (s *Store) countFailure(ctx context.Context, in signIn, now time.Time) error {
@@ -90,7 +92,7 @@ func (s *Store) UnlockAddress(ctx context.Context, address string) (bool, error)
 func (s *Store) Throttle(ctx context.Context, userID string) (failures int64, wait time.Duration, err error) {
 	now := s.now()
 	var tried int64
-	found, err := s.one(ctx, s.read, "read failed sign-ins", `SELECT failures, tried_at FROM throttles WHERE account = $1 AND tried_at > $2`,
+	found, err := s.one(ctx, s.read, "read failed sign-ins", `SELECT failures, tried_at FROM throttles WHERE account = $1 AND failed_at > $2`,
 		[]any{userID, micros(now.Add(-users.ForgetAfter))}, &failures, &tried)
 	if err != nil || !found {
 		return 0, 0, err

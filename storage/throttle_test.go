@@ -13,6 +13,7 @@ import (
 	"github.com/ory/fosite"
 	"github.com/stretchr/testify/require"
 
+	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/storage"
 	"github.com/grantorhq/grantor/storage/storagetest"
 	"github.com/grantorhq/grantor/users"
@@ -311,6 +312,73 @@ func TestThrottle_addresses(t *testing.T) {
 			require.NoError(t, err)
 			require.False(t, some)
 		}
+	})
+}
+
+// Where people keep signing in, an address would never be forgotten if their turns counted as failures.
+func TestThrottle_forgets_an_address_where_people_sign_in(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		d := newDoor(t, e)
+		const address = "192.0.2.1"
+		guess := func(i int) storage.Attempt {
+			return storage.Attempt{Login: fmt.Sprint("nobody", i), Password: "wrong password", Address: address}
+		}
+		for i := range users.FreeAddressFailures + 10 {
+			d.from(t, guess(i))
+			e.Clock.Advance(users.MaxDelay)
+		}
+		failed := e.Clock.Now().Add(-users.MaxDelay) // the last time
+		owner := storage.Attempt{Login: "alice", Password: "right password", Address: address}
+		for e.Clock.Now().Before(failed.Add(users.ForgetAfter)) {
+			in, _ := d.from(t, owner)
+			require.True(t, in)
+			_, wait := d.from(t, owner)
+			require.Equal(t, users.MaxDelay, wait, "a turn each minute")
+			_, err := e.Store.Clean(d.ctx, "me", time.Minute)
+			require.NoError(t, err)
+			e.Clock.Advance(users.MaxDelay)
+		}
+		for range 3 {
+			in, wait := d.from(t, owner)
+			require.True(t, in, "an hour without a failure, wait %s", wait)
+		}
+		for i := range users.FreeAddressFailures {
+			_, wait := d.from(t, guess(i))
+			require.Zero(t, wait, "it counts from the beginning")
+		}
+		_, wait := d.from(t, owner)
+		require.Equal(t, users.FirstDelay, wait)
+	})
+}
+
+// The address behind a confidential client is the application's own server.
+func TestThrottle_counts_no_address_behind_a_confidential_client(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		d := newDoor(t, e)
+		ask := func(public bool, login, password string) error {
+			unit := &storage.Unit{At: e.Clock.Now(), Address: "192.0.2.1", Client: clients.NewFosite(&clients.Client{ID: "app", Public: public})}
+			_, err := d.tokens.Authenticate(storage.WithUnit(d.ctx, unit), login, password)
+			return err
+		}
+		for i := range users.FreeAddressFailures + 50 {
+			require.ErrorIs(t, ask(false, fmt.Sprint("nobody", i), "wrong password"), fosite.ErrNotFound)
+		}
+		for _, public := range []bool{false, true} {
+			require.NoError(t, ask(public, "alice", "right password"), "the others are not slowed down")
+		}
+		for i := range users.FreeFailures {
+			require.ErrorIs(t, ask(false, "alice", "wrong password"), fosite.ErrNotFound, "%d", i)
+		}
+		throttled := new(users.ThrottledError)
+		require.ErrorAs(t, ask(false, "alice", "right password"), &throttled, "an account counts everywhere")
+
+		for i := range users.FreeAddressFailures {
+			require.ErrorIs(t, ask(true, fmt.Sprint("nobody else", i), "wrong password"), fosite.ErrNotFound)
+		}
+		require.ErrorAs(t, ask(true, "anybody", "wrong password"), &throttled, "a public client is where its user is")
+		require.ErrorIs(t, ask(false, "anybody", "wrong password"), fosite.ErrNotFound)
 	})
 }
 

@@ -13,12 +13,19 @@ import (
 // Authenticate checks a name and a password: RFC 6749 section 4.3.2; see Store.SignIn. It
 // answers fosite.ErrNotFound for every refusal. *users.ThrottledError, users.ErrBusy and
 // ErrUnavailable go through the unit.
+//
+// The address behind a confidential client is its own server's, which all of its users
+// share: some of them guessing must not keep out the others. So it does not count.
 func (t *Tokens) Authenticate(ctx context.Context, name, password string) (subject string, err error) {
 	u, err := UnitFrom(ctx)
 	if err != nil {
 		return "", err
 	}
-	u.User, err = t.Store.SignIn(ctx, t.Passwords, Attempt{Login: name, Password: password, Address: u.Address}, u.At)
+	a := Attempt{Login: name, Password: password, Address: u.Address}
+	if u.Client != nil && !u.Client.IsPublic() {
+		a.Address = ""
+	}
+	u.User, err = t.Store.SignIn(ctx, t.Passwords, a, u.At)
 	if errors.Is(err, users.ErrWrongPassword) {
 		return "", fosite.ErrNotFound
 	}

@@ -20,7 +20,9 @@ import (
 // address's keep it out.
 //
 // An address has many more free failures, because many people may share one, and signing
-// in does not forget them: who has an account could reset them at will.
+// in does not forget them: who has an account could reset them at will. Nor does it put
+// off that they are forgotten. Behind a confidential client at the token endpoint no
+// address is counted: it would be the application's server, which all its users share.
 const (
 	FreeFailures        = 10
 	FreeAddressFailures = 100

@@ -50,6 +50,12 @@ CREATE TABLE logout_notices (
 CREATE INDEX logout_notices_due_at ON logout_notices (due_at);
 CREATE INDEX logout_notices_created_at ON logout_notices (created_at);
 
+-- When an account or address last failed: what forgetting counts from. tried_at is when
+-- the last turn was taken, by an attempt that may have succeeded.
+ALTER TABLE throttles ADD COLUMN failed_at bigint NOT NULL DEFAULT 0;
+UPDATE throttles SET failed_at = tried_at;
+
 -- +goose Down
+ALTER TABLE throttles DROP COLUMN failed_at;
 DROP TABLE logout_notices, consents, browsers;
 ALTER TABLE grants DROP COLUMN sid;

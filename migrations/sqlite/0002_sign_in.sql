@@ -40,7 +40,11 @@ CREATE TABLE logout_notices (
 CREATE INDEX logout_notices_due_at ON logout_notices (due_at);
 CREATE INDEX logout_notices_created_at ON logout_notices (created_at);
 
+ALTER TABLE throttles ADD COLUMN failed_at INTEGER NOT NULL DEFAULT 0;
+UPDATE throttles SET failed_at = tried_at;
+
 -- +goose Down
+ALTER TABLE throttles DROP COLUMN failed_at;
 DROP TABLE logout_notices;
 DROP TABLE consents;
 DROP TABLE browsers;
