@@ -193,8 +193,9 @@ func (s *Server) clean(ctx context.Context) {
 	if err != nil {
 		s.deps.Log.WarnContext(ctx, "housekeeping stopped early", "error", err)
 	}
-	if done.Sessions+done.SignIns+done.DeniedTokens+done.SigningKeys > 0 {
-		s.deps.Log.InfoContext(ctx, "housekeeping", "sessions", done.Sessions, "sign_ins", done.SignIns, "denied_tokens", done.DeniedTokens, "signing_keys", done.SigningKeys)
+	if done.Sessions+done.SignIns+done.DeniedTokens+done.SigningKeys+done.LogoutNotices > 0 {
+		s.deps.Log.InfoContext(ctx, "housekeeping", "sessions", done.Sessions, "sign_ins", done.SignIns, "denied_tokens", done.DeniedTokens, "signing_keys", done.SigningKeys,
+			"logout_notices", done.LogoutNotices)
 	}
 }
 

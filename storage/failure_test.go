@@ -107,7 +107,9 @@ func calls(ctx context.Context, e *storagetest.Env, id grants.ID, secrets *keys.
 		"WithdrawConsent":    func() error { return drop(s.WithdrawConsent(ctx, "id-alice", "app")) },
 		"ClaimLogoutNotices": func() error { return drop(s.ClaimLogoutNotices(ctx, 10, time.Minute)) },
 		"DeleteLogoutNotice": func() error { return s.DeleteLogoutNotice(ctx, id) },
-		"RetryLogoutNotice":  func() error { return s.RetryLogoutNotice(ctx, id, e.Clock.Now()) },
+		"RetryLogoutNotices": func() error {
+			return s.RetryLogoutNotices(ctx, storage.LogoutNotice{ID: id, ClientID: "app"}, e.Clock.Now())
+		},
 		"SignIn": func() error {
 			return drop(s.SignIn(ctx, passwords, storage.Attempt{Login: "alice", Password: "x", Address: "192.0.2.1"}, e.Clock.Now()))
 		},

@@ -38,7 +38,8 @@ const takeLease = `INSERT INTO leases (name, holder, expires_at) VALUES ('housek
 // Cleaned counts what one round of housekeeping deleted.
 type Cleaned struct {
 	Sessions, SignIns, DeniedTokens, SigningKeys int64
-	Elsewhere                                    bool // another replica holds the lease
+	LogoutNotices                                int64 // that no client took in time
+	Elsewhere                                    bool  // another replica holds the lease
 }
 
 // Clean deletes expired sessions, sign-ins, deny-list entries and gone signing keys, in
@@ -56,7 +57,7 @@ func (s *Store) Clean(ctx context.Context, holder string, lease time.Duration) (
 	if done.SignIns, err = s.deleteBatches(ctx, "delete expired sign-ins", deleteSignIn, now); err != nil {
 		return done, err
 	}
-	if _, err = s.deleteBatches(ctx, "forget logout notices", deleteNotice, now.Add(-NoticeLifetime)); err != nil {
+	if done.LogoutNotices, err = s.deleteBatches(ctx, "forget logout notices", deleteNotice, now.Add(-NoticeLifetime)); err != nil {
 		return done, err
 	}
 	// A token may be accepted a little past its end; its entry stays a little longer.

@@ -59,8 +59,14 @@ func (s *Store) DeleteLogoutNotice(ctx context.Context, id grants.ID) error {
 	return err
 }
 
-// RetryLogoutNotice says when to try next. It does nothing for one that is gone.
-func (s *Store) RetryLogoutNotice(ctx context.Context, id grants.ID, due time.Time) error {
-	_, err := s.exec(ctx, "put off logout notice", `UPDATE logout_notices SET due_at = $2 WHERE id = $1`, idValue(id), micros(due))
+// The notice itself is leased for longer than the first waits are, so that its time is
+// set; those of the other ones only ever go up: a longer wait, or a lease, stays.
+const putOffNotices = `UPDATE logout_notices SET due_at = $3 WHERE client_id = $2 AND (id = $1 OR due_at < $3)`
+
+// RetryLogoutNotices says when to try next, after a notice that was not told: not before,
+// for all that its client is still to be told. A client that is down thus costs one batch
+// and then a wait, however many notices it has, and keeps none from the others.
+func (s *Store) RetryLogoutNotices(ctx context.Context, failed LogoutNotice, due time.Time) error {
+	_, err := s.exec(ctx, "put off logout notices", putOffNotices, idValue(failed.ID), failed.ClientID, micros(due))
 	return err
 }

@@ -50,7 +50,7 @@ func TestLogoutNotices_are_claimed_retried_and_forgotten(t *testing.T) {
 		require.Equal(t, second, list[0].BrowserID)
 		require.NoError(t, s.DeleteLogoutNotice(ctx, list[0].ID))
 		require.NoError(t, s.DeleteLogoutNotice(ctx, list[0].ID), "twice is fine")
-		require.NoError(t, s.RetryLogoutNotice(ctx, list[0].ID, e.Clock.Now()), "so is one that is gone")
+		require.NoError(t, s.RetryLogoutNotices(ctx, list[0], e.Clock.Now()), "so is one that is gone")
 		require.Empty(t, claim(10))
 
 		// Who claimed it is gone: after the lease it is anybody's.
@@ -60,16 +60,86 @@ func TestLogoutNotices_are_claimed_retried_and_forgotten(t *testing.T) {
 		list = claim(10)
 		require.Len(t, list, 1)
 		require.Equal(t, 2, list[0].Attempts)
-		require.NoError(t, s.RetryLogoutNotice(ctx, n.ID, e.Clock.Now().Add(time.Hour)))
+		require.NoError(t, s.RetryLogoutNotices(ctx, n, e.Clock.Now().Add(time.Hour)))
 		e.Clock.Advance(time.Hour - time.Microsecond)
 		require.Empty(t, claim(10))
 		e.Clock.Advance(time.Microsecond)
 		require.Len(t, claim(10), 1)
 
 		e.Clock.Set(filed.Add(storage.NoticeLifetime))
-		_, err := s.Clean(ctx, "me", time.Minute)
+		done, err := s.Clean(ctx, "me", time.Minute)
 		require.NoError(t, err)
+		require.Equal(t, storage.Cleaned{LogoutNotices: 1}, done)
 		require.Zero(t, number(t, database(t, e), `SELECT count(*) FROM logout_notices`))
+	})
+}
+
+// A client that is down, with however many notices, costs one batch for each wait. The
+// others are told meanwhile.
+func TestLogoutNotices_of_a_dead_client_keep_nobody_waiting(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx, s := deadline(t), e.Store
+		people(t, e)
+		const many, batch, lease, wait = 50, 20, time.Minute, 15 * time.Second
+		claim := func() (dead, living []storage.LogoutNotice) {
+			t.Helper()
+			list, err := s.ClaimLogoutNotices(ctx, batch, lease)
+			require.NoError(t, err)
+			for _, n := range list {
+				if n.ClientID == "app" {
+					dead = append(dead, n)
+				} else {
+					living = append(living, n)
+				}
+			}
+			return dead, living
+		}
+		for range many {
+			signOut(t, e)
+			e.Clock.Advance(time.Microsecond)
+		}
+		b := signIn(t, e, "alice")
+		at(t, e, b.ID, func(g *grants.Grant) { g.ClientID = "mail" })
+		_, _, err := s.EndBrowser(ctx, "id-alice", b.ID)
+		require.NoError(t, err)
+
+		db := database(t, e)
+		due := func(n storage.LogoutNotice) time.Time {
+			t.Helper()
+			return time.UnixMicro(number(t, db, `SELECT due_at FROM logout_notices WHERE id = $1`, n.ID[:])).UTC()
+		}
+		dead, living := claim()
+		require.Len(t, dead, batch)
+		require.Empty(t, living)
+		leased := e.Clock.Now().Add(lease)
+		busy, later := dead[0], dead[1] // another replica is still at the first; the second has failed often
+		long := e.Clock.Now().Add(time.Hour)
+		_, err = db.ExecContext(ctx, `UPDATE logout_notices SET due_at = $2 WHERE id = $1`, later.ID[:], long.UnixMicro())
+		require.NoError(t, err)
+		e.Clock.Advance(time.Second)
+		signOut(t, e) // while the batch is tried
+		again := e.Clock.Now().Add(wait)
+		for _, n := range dead[2:] {
+			require.NoError(t, s.RetryLogoutNotices(ctx, n, again))
+			require.Equal(t, again, due(n), "its own wait, not its lease")
+		}
+		require.Equal(t, leased, due(busy), "nobody tells it a second time")
+		require.Equal(t, long, due(later))
+
+		dead, living = claim()
+		require.Empty(t, dead, "those wait too that were not tried")
+		require.Len(t, living, 1, "no other client does")
+		e.Clock.Set(again.Add(-time.Microsecond))
+		dead, _ = claim()
+		require.Empty(t, dead)
+		e.Clock.Set(again)
+		dead, _ = claim()
+		require.Len(t, dead, batch, "a batch for each wait")
+		require.NoError(t, s.RetryLogoutNotices(ctx, dead[0], again.Add(wait)))
+		dead, _ = claim()
+		require.Empty(t, dead)
+		require.EqualValues(t, many+1, number(t, db, `SELECT count(*) FROM logout_notices WHERE client_id = 'app'`), "none is lost")
 	})
 }
 

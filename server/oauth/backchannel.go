@@ -74,7 +74,7 @@ func (h *Handler) deliver(ctx context.Context) int {
 	return len(notices)
 }
 
-// settle delivers one notice, and forgets it or says when to try again.
+// settle delivers one notice, and forgets it or says when to try its client again.
 func (h *Handler) settle(ctx context.Context, n storage.LogoutNotice) {
 	err := h.notify(ctx, n)
 	switch {
@@ -85,11 +85,12 @@ func (h *Handler) settle(ctx context.Context, n storage.LogoutNotice) {
 		return // the lease runs out, and another replica goes on
 	case n.Attempts >= noticeTries:
 		h.Log.WarnContext(ctx, "logout was not told to a client, given up", "client", n.ClientID, "tries", n.Attempts, "error", err)
-		err = h.Store.DeleteLogoutNotice(ctx, n.ID)
+		// Its client's others wait as well, or they would all be tried and given up one batch after the other.
+		err = errors.Join(h.Store.DeleteLogoutNotice(ctx, n.ID), h.Store.RetryLogoutNotices(ctx, n, h.Now().Add(firstNoticeWait)))
 	default:
 		wait := firstNoticeWait << max(n.Attempts-1, 0)
 		h.Log.InfoContext(ctx, "logout was not told to a client yet", "client", n.ClientID, "tries", n.Attempts, "next", wait, "error", err)
-		err = h.Store.RetryLogoutNotice(ctx, n.ID, h.Now().Add(wait))
+		err = h.Store.RetryLogoutNotices(ctx, n, h.Now().Add(wait))
 	}
 	if err != nil && ctx.Err() == nil {
 		h.Log.WarnContext(ctx, "logout notice was not settled", "client", n.ClientID, "error", err)
