@@ -186,3 +186,47 @@ func (s *Store) EndUserSession(ctx context.Context, userID string, id grants.ID)
 	})
 	return own && err == nil, err
 }
+
+// The statements of MoveCode. Both rows are locked before anything is changed, in one
+// order, as signing out and Begin do it: the browser first, then its sessions.
+const (
+	lockBrowsers = `SELECT b.id FROM browsers b WHERE b.user_id = ? AND b.expires_at > ? AND b.id IN (?, ?) ORDER BY b.id`
+	moveCode     = `UPDATE grants SET sid = ? WHERE id = ? AND user_id = ? AND generation = 0 AND sid = ? AND revoked_at IS NULL`
+	deleteUnused = `DELETE FROM browsers WHERE id = ? AND user_id = ? AND NOT EXISTS (SELECT 1 FROM grants g
+ WHERE g.user_id = browsers.user_id AND g.sid = browsers.id AND g.state = 'live' AND g.revoked_at IS NULL AND g.expires_at > ?)`
+)
+
+// MoveCode hangs a code that nobody redeemed on another sign-in of its user. When a
+// sign-in form was sent twice at once, the code belongs to the first sign-in, and the
+// browser kept the cookie of the second: signing out there would miss what the code
+// becomes. The sign-in that it came from ends when nothing live is left of it: nobody has
+// its cookie. MoveCode answers false, and changes nothing, when the code is redeemed,
+// ended or elsewhere, or the user is no longer signed in where it should go.
+func (s *Store) MoveCode(ctx context.Context, id grants.ID, userID string, from, to grants.ID) (moved bool, err error) {
+	if from == to || !storable(userID) {
+		return false, nil
+	}
+	err = s.transaction(ctx, "move code", func(tx *gorm.DB) error {
+		moved = false
+		now, there := micros(s.now()), false
+		err := each(tx, lockBrowsers+s.lock("b"), []any{userID, now, idValue(from), idValue(to)}, func(scan func(...any) error) error {
+			var raw []byte
+			if err := scan(&raw); err != nil {
+				return err
+			}
+			found, err := scanID(raw)
+			there = there || found == to
+			return err
+		})
+		if err != nil || !there {
+			return err
+		}
+		done := tx.Exec(moveCode, idValue(to), idValue(id), userID, idValue(from))
+		if done.Error != nil || done.RowsAffected == 0 {
+			return done.Error
+		}
+		moved = true
+		return tx.Exec(deleteUnused, idValue(from), userID, now).Error
+	})
+	return moved && err == nil, err
+}

@@ -21,10 +21,10 @@ import (
 var errCut = errors.New("the connection was cut")
 
 // What prepare leaves besides a session.
-var theBrowser, theCode = grants.ID{98}, grants.ID{99}
+var theBrowser, theCode, theOther, theMovable = grants.ID{98}, grants.ID{99}, grants.ID{97}, grants.ID{96}
 
-// prepare leaves one of everything: a session of generation 2, a sign-in with a session
-// whose client wants to be told, a code, and failures of alice.
+// prepare leaves one of everything: a session of generation 2, a sign-in with a code and
+// a session whose client wants to be told, another sign-in, a code, and failures of alice.
 func prepare(t *testing.T, e *storagetest.Env, db *sql.DB) grants.ID {
 	t.Helper()
 	ctx := deadline(t)
@@ -37,6 +37,10 @@ func prepare(t *testing.T, e *storagetest.Env, db *sql.DB) grants.ID {
 	require.NoError(t, second(e.Store.BeginBrowser(ctx, storage.Browser{ID: theBrowser, Generation: 1, UserID: "id-alice", ExpiresAt: now.Add(time.Hour)}, time.Time{})))
 	at(t, e, theBrowser, func(g *grants.Grant) { g.ClientID = "mail" })
 	require.NoError(t, second(e.Store.Begin(ctx, code(now, theCode), time.Time{})))
+	require.NoError(t, second(e.Store.BeginBrowser(ctx, storage.Browser{ID: theOther, Generation: 1, UserID: "id-alice", ExpiresAt: now.Add(time.Hour)}, time.Time{})))
+	g := code(now, theMovable)
+	g.BrowserID = theBrowser
+	require.NoError(t, second(e.Store.Begin(ctx, g, time.Time{})))
 	return id
 }
 
@@ -93,10 +97,13 @@ func calls(ctx context.Context, e *storagetest.Env, id grants.ID, secrets *keys.
 			_, _, err := s.RenewBrowser(ctx, storage.Browser{ID: theBrowser, Generation: 1, UserID: "id-alice", AuthTime: e.Clock.Now()}, time.Time{})
 			return err
 		},
-		"SignedIn":           func() error { _, _, err := s.SignedIn(ctx, theBrowser, 1, "app", e.Clock.Now()); return err },
-		"unknown sign-in":    func() error { _, _, err := s.SignedIn(ctx, grants.ID{2}, 1, "app", e.Clock.Now()); return err },
-		"Browsers":           func() error { return drop(s.Browsers(ctx, "id-alice")) },
-		"EndBrowser":         func() error { _, _, err := s.EndBrowser(ctx, "id-alice", theBrowser); return err },
+		"SignedIn":        func() error { _, _, err := s.SignedIn(ctx, theBrowser, 1, "app", e.Clock.Now()); return err },
+		"unknown sign-in": func() error { _, _, err := s.SignedIn(ctx, grants.ID{2}, 1, "app", e.Clock.Now()); return err },
+		"Browsers":        func() error { return drop(s.Browsers(ctx, "id-alice")) },
+		"EndBrowser":      func() error { _, _, err := s.EndBrowser(ctx, "id-alice", theBrowser); return err },
+		"MoveCode": func() error {
+			return drop(s.MoveCode(ctx, theMovable, "id-alice", theBrowser, theOther))
+		},
 		"EndOthers":          func() error { return drop(s.EndOthers(ctx, "id-alice", grants.ID{})) },
 		"EndUserSession":     func() error { return drop(s.EndUserSession(ctx, "id-alice", id)) },
 		"another's session":  func() error { return drop(s.EndUserSession(ctx, "nobody", id)) },

@@ -270,6 +270,14 @@ func (s *Store) share(rows string) string {
 	return " FOR SHARE OF " + rows
 }
 
+// lock makes a transaction wait likewise, and for those that share the rows too.
+func (s *Store) lock(rows string) string {
+	if s.dialect != Postgres {
+		return ""
+	}
+	return " FOR UPDATE OF " + rows
+}
+
 // listen waits on PostgreSQL's word that somebody changed a watched noun, and
 // calls told for each. It returns when the connection is lost, or at once where
 // there is nothing to listen to.
