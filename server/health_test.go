@@ -55,7 +55,7 @@ func TestRun(t *testing.T) {
 		require.NoError(t, w.Store.DisableClient(t.Context(), "cc"))
 		_, err := w.Store.RotateKeys(t.Context(), w.Keyring, keys.ES256)
 		require.NoError(t, err)
-		w.Clock.Advance(time.Hour)
+		w.Clock.Advance(2 * time.Hour)
 
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)

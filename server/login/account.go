@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/server/oauth"
+	"github.com/grantorhq/grantor/server/session"
 	"github.com/grantorhq/grantor/server/ui"
 	"github.com/grantorhq/grantor/storage"
 	"github.com/grantorhq/grantor/users"
@@ -130,7 +132,7 @@ func (h *Handler) Account(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		h.OAuth.LogoutsDue()
-		return h.done(w, ui.NoticeOthersEnded)
+		return h.renewed(w, r, in, in.User.UpdatedAt, ui.NoticeOthersEnded)
 	case "withdraw":
 		if _, err := h.Store.WithdrawConsent(ctx, in.UserID, form.Get("client_id")); err != nil {
 			return err
@@ -206,9 +208,23 @@ func (h *Handler) changePassword(w http.ResponseWriter, r *http.Request, in *sto
 	if err != nil {
 		return err
 	}
-	if _, err := h.Store.ChangePassword(ctx, in.UserID, hash, user.UpdatedAt, in.ID); err != nil {
+	changed, err := h.Store.ChangePassword(ctx, in.UserID, hash, user.UpdatedAt, in.ID)
+	if err != nil {
 		return err
 	}
 	h.OAuth.LogoutsDue()
-	return h.done(w, ui.NoticePasswordChanged)
+	in.AuthTime = h.Now()
+	return h.renewed(w, r, in, changed, ui.NoticePasswordChanged)
+}
+
+// renewed ends the copies of this browser's cookie too, where everything else has ended.
+func (h *Handler) renewed(w http.ResponseWriter, r *http.Request, in *storage.SignedIn, checked time.Time, notice ui.AccountNotice) error {
+	err := h.Sessions.Renew(w, r, in, checked)
+	if errors.Is(err, session.ErrEnded) {
+		return h.seeOther(w, "/login")
+	}
+	if err != nil {
+		return err
+	}
+	return h.done(w, notice)
 }

@@ -85,7 +85,7 @@ func (h *Handler) Consent(w http.ResponseWriter, r *http.Request) error {
 // deny says no, unless this very request was answered with a code before: the button
 // pressed after the back button.
 func (h *Handler) deny(w http.ResponseWriter, r *http.Request, a *oauth.Authorization, in *storage.SignedIn) error {
-	_, err := h.Store.Session(r.Context(), a.ID)
+	_, err := h.Store.Session(r.Context(), a.GrantID(in))
 	switch {
 	case errors.Is(err, grants.ErrNotFound):
 		return h.OAuth.Deny(w, r, a)

@@ -76,8 +76,13 @@ func TestPages_an_authorization_request_posted_by_an_application(t *testing.T) {
 	require.True(t, strings.HasPrefix(p.Location(), "/oauth2/auth?"), p.Location())
 	b.Cookies = cookies
 	require.NotEmpty(t, p.Follow().Code())
+	// A browser without Fetch Metadata says where it comes from all the same.
 	b.Header = http.Header{"Origin": {"https://evil.test"}}
-	require.NotEmpty(t, b.Post("/oauth2/auth", pairs...).Code())
+	require.NotEmpty(t, b.Post("/oauth2/auth", pairs...).Follow().Code())
+	for _, origin := range []http.Header{{}, {"Origin": {servertest.Issuer}}, {"Sec-Fetch-Site": {"same-origin"}, "Origin": {servertest.Issuer}}} {
+		b.Header = origin
+		require.NotEmpty(t, b.Post("/oauth2/auth", pairs...).Code())
+	}
 }
 
 func TestPages_a_form_without_its_token(t *testing.T) {
@@ -119,7 +124,7 @@ func TestPages_name_where_their_forms_end(t *testing.T) {
 	require.Equal(t, "'self' https://app.test", actions(p))
 	p = p.Submit("username", "alice", "password", servertest.Password("alice")).Follow()
 	require.Equal(t, "'self' https://app.test", actions(p))
-	require.Equal(t, "'self' http://127.0.0.1:51004", actions(b.Authorize("n1", "redirect_uri", "http://127.0.0.1:51004/cb").Follow()))
+	require.Equal(t, "'self' http://127.0.0.1:51004 http://127.0.0.1", actions(b.Authorize("n1", "redirect_uri", "http://127.0.0.1:51004/cb").Follow()))
 	require.Equal(t, "'self'", actions(b.Get("/account")))
 	require.Equal(t, "'self'", actions(b.Get("/logout")))
 }

@@ -57,21 +57,21 @@ func clientOf(a *oauth.Authorization) string {
 	return a.Client.GetID()
 }
 
-// maxHint bounds what is filled in beforehand, in bytes.
-const maxHint = 256
+// maxName bounds what is filled in beforehand, in bytes.
+const maxName = 256
 
 func (h *Handler) showSignIn(w http.ResponseWriter, r *http.Request, a *oauth.Authorization, in *storage.SignedIn, page ui.SignIn, status int) error {
 	var err error
 	if page.CSRF, err = h.Sessions.Form(w, r); err != nil {
 		return err
 	}
-	if len(page.Username) > maxHint {
+	if len(page.Username) > maxName {
 		page.Username = ""
 	}
 	view := ui.View{Status: status}
 	if a != nil {
 		view, page.Client = a.View(status), a.Name()
-		if in != nil && a.ChoosesAccount() {
+		if a.MayChoose(in, h.Now()) {
 			page.Current = in.User.Name
 		}
 	}
@@ -97,7 +97,7 @@ func (h *Handler) SignIn(w http.ResponseWriter, r *http.Request) error {
 		page.Fault = ui.FaultExpired
 		return h.showSignIn(w, r, a, nil, page, http.StatusForbidden)
 	}
-	if form.Get("decision") == "continue" && a != nil && a.ChoosesAccount() {
+	if form.Get("decision") == "continue" && a != nil {
 		return h.goOn(w, r, a)
 	}
 	user, err := h.check(r, form.Get("username"), form.Get("password"))
@@ -127,7 +127,7 @@ func (h *Handler) goOn(w http.ResponseWriter, r *http.Request, a *oauth.Authoriz
 	if err != nil {
 		return err
 	}
-	if in != nil {
+	if a.MayChoose(in, h.Now()) {
 		a.Choose(in)
 	}
 	return h.OAuth.Proceed(w, r, a, in)

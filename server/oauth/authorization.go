@@ -1,7 +1,9 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -20,7 +22,7 @@ import (
 // Authorization is one request at the authorization endpoint, checked. The exported
 // fields without the client are what travels sealed while a person is asked.
 type Authorization struct {
-	ID   grants.ID // of the grant that it becomes: a request answered twice meets itself
+	ID   grants.ID // drawn for it: see GrantID
 	At   time.Time // when it arrived
 	Form url.Values
 
@@ -45,13 +47,11 @@ type Authorization struct {
 	granted []string // of Scope what the tokens have; the rest are claims asked for by name
 }
 
-// parkedFor is how long a person may take.
-const parkedFor = time.Hour
-
 // Bounds of what is echoed or kept, in bytes. Longer is refused, never cut.
 const (
 	maxState = 2048
 	maxNonce = 2048
+	maxHint  = 256 // longer ones are hints no more
 )
 
 // ErrExpired: the sealed request is not ours, or the person took too long. They have to
@@ -74,11 +74,18 @@ func (h *Handler) park(a *Authorization) (string, error) {
 			waiting.Form[name] = values
 		}
 	}
-	text, err := json.Marshal(waiting)
-	if err != nil {
+	for _, name := range []string{"login_hint", "ui_locales"} {
+		if len(waiting.Form.Get(name)) > maxHint {
+			waiting.Form.Del(name)
+		}
+	}
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // it is never near HTML, and would be six times as long
+	if err := e.Encode(waiting); err != nil {
 		return "", fmt.Errorf("encode request: %w", err)
 	}
-	return h.Requests.Seal(h.Rand, text)
+	return h.Requests.Seal(h.Rand, text.Bytes())
 }
 
 // Resume opens a request that travelled sealed, and checks it again: the client may
@@ -89,7 +96,7 @@ func (h *Handler) Resume(ctx context.Context, sealed string) (*Authorization, er
 		return nil, ErrExpired
 	}
 	var parked Authorization
-	if err := json.Unmarshal(text, &parked); err != nil || h.Now().Sub(parked.At).Abs() > parkedFor {
+	if err := json.Unmarshal(text, &parked); err != nil || h.Now().Sub(parked.At).Abs() > grants.RequestLifetime {
 		return nil, ErrExpired
 	}
 	a, err := h.checkAuthorization(ctx, parked.Form)
@@ -100,6 +107,14 @@ func (h *Handler) Resume(ctx context.Context, sealed string) (*Authorization, er
 	a.Chosen, a.Asked, a.Subject, a.Again, a.Allowed = parked.Chosen, parked.Asked, parked.Subject, parked.Again, parked.Allowed
 	TrailOf(ctx).Client = a.Client.GetID()
 	return a, nil
+}
+
+// GrantID is the id of the grant that the request becomes when this person answers it. The
+// same person answering twice meets the row of the first time; somebody else, who was
+// sent the page's address, gets a code that the first one does not know.
+func (a *Authorization) GrantID(in *storage.SignedIn) grants.ID {
+	sum := sha256.Sum256(append(a.ID[:], in.UserID...))
+	return grants.ID(sum[:len(grants.ID{})])
 }
 
 // SignedIn notes that the person just signed in for this request.
@@ -119,10 +134,15 @@ func (a *Authorization) LoginHint() string { return a.form.Get("login_hint") }
 // Locales are the languages that the client asks for.
 func (a *Authorization) Locales() string { return a.form.Get("ui_locales") }
 
-// ChoosesAccount reports whether the client wants the person asked which account.
-func (a *Authorization) ChoosesAccount() bool {
-	// Going on without a password is no answer to prompt=login.
-	return a.asks("select_account") && !a.asks("login") && !a.Again
+// MayChoose reports whether going on as who is signed in is an answer: the client wants
+// the person asked which account, and does not want a password as well.
+func (a *Authorization) MayChoose(in *storage.SignedIn, now time.Time) bool {
+	if in == nil || a.Again || !a.asks("select_account") {
+		return false
+	}
+	chosen := *a
+	chosen.Choose(in)
+	return chosen.next(in, now) != stepSignIn
 }
 
 func (a *Authorization) asks(prompt string) bool { return slices.Contains(a.prompt, prompt) }

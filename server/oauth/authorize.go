@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/server/session"
@@ -41,7 +42,14 @@ func (h *Handler) Authorize(w http.ResponseWriter, r *http.Request) error {
 // (SameSite=Lax), and the person would look signed out. The same request as a link
 // does not.
 func (h *Handler) withoutCookies(r *http.Request) bool {
-	return r.Method == http.MethodPost && r.Header.Get("Sec-Fetch-Site") == "cross-site"
+	if r.Method != http.MethodPost {
+		return false
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "cross-site"
+	}
+	origin := r.Header.Get("Origin")
+	return origin != "" && !strings.HasPrefix(h.Issuer+"/", origin+"/")
 }
 
 // readAuthorizationForm takes the parameters from the query of a GET or the body of a POST.
@@ -92,7 +100,7 @@ func (h *Handler) issue(w http.ResponseWriter, r *http.Request, a *Authorization
 	trail := TrailOf(ctx)
 	now := h.Now()
 	g := grants.Grant{
-		ID: a.ID, ClientID: a.Client.GetID(), UserID: in.UserID, Scope: a.granted, Audience: a.Audience, State: grants.Live,
+		ID: a.GrantID(in), ClientID: a.Client.GetID(), UserID: in.UserID, Scope: a.granted, Audience: a.Audience, State: grants.Live,
 		CreatedAt: now, RotatedAt: now, ExpiresAt: now.Add(grants.CodeLifetime),
 		RedirectURI: a.form.Get("redirect_uri"), CodeChallenge: a.form.Get("code_challenge"),
 		BrowserID: in.ID, CreatedFrom: AddressOf(ctx), RotatedFrom: AddressOf(ctx),

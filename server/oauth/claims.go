@@ -41,6 +41,11 @@ func wanted(scopes, names []string) []string {
 	return list
 }
 
+// stillMeant leaves out claims whose scope the client has lost since they were asked for by name.
+func stillMeant(names, registered []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(wanted(registered, nil), name) })
+}
+
 // claimOf is what is known of a user under the name of a claim, and nil for nothing:
 // what is unknown is not sent. Only the names above mean something, so that a profile
 // can not put a claim of the server's own into an answer.

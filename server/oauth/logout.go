@@ -151,7 +151,7 @@ func (h *Handler) ResumeLogout(ctx context.Context, sealed string) (*LogoutReque
 		return nil, ErrExpired
 	}
 	var request LogoutRequest
-	if err := json.Unmarshal(text, &request); err != nil || h.Now().Sub(request.At).Abs() > parkedFor {
+	if err := json.Unmarshal(text, &request); err != nil || h.Now().Sub(request.At).Abs() > grants.RequestLifetime {
 		return nil, ErrExpired
 	}
 	return &request, h.checkReturn(ctx, &request)

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/grantorhq/grantor/server/ui"
 )
@@ -66,7 +67,7 @@ func (h *Handler) describe() metadata {
 		UserinfoAlgorithms:       []string{"RS256", "ES256"},
 		SubjectTypes:             []string{"public"},
 		IDTokenAlgorithms:        []string{"RS256", "ES256"},
-		Scopes:                   userScopes,
+		Scopes:                   append(slices.Clone(userScopes), "offline_access"),
 		Claims:                   append(userClaims(), "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "azp", "sid", "at_hash"),
 		TokenAuthMethods:         public,
 		IntrospectionAuthMethods: confidential,

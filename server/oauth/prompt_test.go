@@ -106,7 +106,7 @@ func TestPrompt_select_account(t *testing.T) {
 	// Nobody was asked: the button means nothing.
 	page = b.Authorize("own", "prompt", "login").Follow()
 	sealed = page.Form("password").Fields.Get("request")
-	require.Equal(t, 400, b.Post("/login", "request", sealed, "csrf_token", csrf, "decision", "continue").Status)
+	requireAsked(t, b.Post("/login", "request", sealed, "csrf_token", csrf, "decision", "continue"), "/login")
 }
 
 // prompt=consent asks although it was allowed, and although it is our own application.

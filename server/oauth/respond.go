@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/grantorhq/grantor/grants"
@@ -16,20 +17,30 @@ import (
 // that a client of several servers can not be told the one's code as the other's
 // (RFC 9207).
 func (h *Handler) redirect(w http.ResponseWriter, r *http.Request, a *Authorization, answer url.Values) error {
+	answer = h.answer(a, answer)
+	if a.mode != "form_post" {
+		return seeOther(w, at(a.RedirectURI, a.mode, answer))
+	}
+	return h.Pages.Write(w, r, a.View(http.StatusOK), formPost(a, answer))
+}
+
+// answer adds what every answer has.
+func (h *Handler) answer(a *Authorization, answer url.Values) url.Values {
 	if state := a.form.Get("state"); state != "" && len(state) <= maxState {
 		answer.Set("state", state)
 	}
 	answer.Set("iss", h.Issuer)
-	if a.mode != "form_post" {
-		return seeOther(w, at(a.RedirectURI, a.mode, answer))
-	}
-	var fields []ui.Field
+	return answer
+}
+
+func formPost(a *Authorization, answer url.Values) ui.FormPost {
+	page := ui.FormPost{Action: a.RedirectURI, Client: a.Name()}
 	for _, name := range []string{"code", "error", "error_description", "state", "iss"} {
 		if answer.Has(name) {
-			fields = append(fields, ui.Field{Name: name, Value: answer.Get(name)})
+			page.Fields = append(page.Fields, ui.Field{Name: name, Value: answer.Get(name)})
 		}
 	}
-	return h.Pages.Write(w, r, a.View(http.StatusOK), ui.FormPost{Action: a.RedirectURI, Fields: fields, Client: a.Name()})
+	return page
 }
 
 // at writes the answer into the URI: RFC 6749 section 4.1.2, OAuth 2.0 Multiple
@@ -73,23 +84,31 @@ func authorizeRefusal(code, description string) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: code, Description: description, Reason: code}
 }
 
-// answered is for a request that has its grant already: the back button, or a button
-// that was pressed twice. There is no second code. While nobody used the first, the
-// person can go on with it.
+// answered is for a request that this person answered before: the back button, or a
+// button that was pressed twice. There is no second code. While nobody used the first,
+// they can go on with it.
 func (h *Handler) answered(w http.ResponseWriter, r *http.Request, a *Authorization, in *storage.SignedIn) error {
-	TrailOf(r.Context()).Outcome = "answered before"
+	ctx := r.Context()
+	TrailOf(ctx).Outcome = "answered before"
 	page := ui.Done{Client: a.Name()}
-	before, err := h.Store.Session(r.Context(), a.ID)
+	before, err := h.Store.Session(ctx, a.GrantID(in))
 	if err != nil && !errors.Is(err, grants.ErrNotFound) {
 		return err
 	}
-	if err == nil && before.Generation == 0 && before.Dead == "" && before.UserID == in.UserID && before.ClientID == a.Client.GetID() && a.mode != "form_post" {
-		answer := url.Values{"code": {h.Codec.Mint(grants.Code, a.ID, 0)}, "iss": {h.Issuer}}
-		if state := a.form.Get("state"); state != "" {
-			answer.Set("state", state)
-		}
-		page.Continue = at(a.RedirectURI, a.mode, answer)
+	if err != nil || before.Generation != 0 || before.Dead != "" || before.UserID != in.UserID || before.ClientID != a.Client.GetID() {
+		return h.Pages.Write(w, r, a.View(http.StatusConflict), page)
 	}
+	if before.BrowserID != in.ID {
+		// The sign-in form was sent twice at once: the browser kept the second sign-in, so the code goes there too.
+		if _, err := h.Store.MoveCode(ctx, before.ID, in.UserID, before.BrowserID, in.ID); err != nil {
+			return err
+		}
+	}
+	answer := h.answer(a, url.Values{"code": {h.Codec.Mint(grants.Code, before.ID, 0)}})
+	if a.mode == "form_post" {
+		return h.Pages.Write(w, r, a.View(http.StatusOK), formPost(a, answer))
+	}
+	page.Continue = at(a.RedirectURI, a.mode, answer)
 	return h.Pages.Write(w, r, a.View(http.StatusConflict), page)
 }
 
@@ -97,9 +116,15 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, a *Authorizat
 func (a *Authorization) Name() string { return nameOf(a.Client.Client) }
 
 // View is how a page of this request is shown: in the languages that the client asked
-// for, with forms that may end at the client's own address.
+// for, with forms that may end at the client's own addresses. Not only at this one: where
+// the callback leads on to another of them, Chromium would stop the person there.
 func (a *Authorization) View(status int) ui.View {
-	return ui.View{Status: status, Locales: a.Locales(), FormAction: []string{ui.Source(a.RedirectURI)}}
+	c := a.Client.Client
+	targets := []string{ui.Source(a.RedirectURI)}
+	for _, uri := range slices.Concat(c.RedirectURIs, c.AllowedOrigins) {
+		targets = append(targets, ui.Source(uri))
+	}
+	return ui.View{Status: status, Locales: a.Locales(), FormAction: grants.Distinct(targets)}
 }
 
 // Host is where the answer goes, as a person can recognise it.

@@ -60,7 +60,7 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 		Limits: h.limits(client.Client), Life: h.sessionLife(client.Client),
 		Registered: slices.Concat(h.issuers, client.Client.Audience),
 	}
-	if u.Scope, err = askedScope(form, client.Client); err != nil {
+	if u.Scope, err = askedScope(form, client.Client); err != nil && grantType != clients.GrantAuthorizationCode {
 		return err
 	}
 	if u.Audience, err = h.askedAudience(form, client.Client); err != nil {

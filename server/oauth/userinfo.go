@@ -49,10 +49,6 @@ func (h *Handler) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer := map[string]any{}
-	user := users.User{Name: record.UserName, Email: record.UserEmail, UpdatedAt: record.UserUpdated, Profile: profile}
-	tell(answer, user, wanted(c.scopes(), record.Grant.Details.UserinfoClaims))
-	answer["sub"] = c.Subject
 	client, err := h.Store.RegisteredClient(ctx, c.ClientID)
 	if errors.Is(err, clients.ErrNotFound) {
 		return invalidToken("the client is gone")
@@ -61,6 +57,10 @@ func (h *Handler) Userinfo(w http.ResponseWriter, r *http.Request) error {
 		// Plain would be a downgrade for who registered to have it signed.
 		return err
 	}
+	answer := map[string]any{}
+	user := users.User{Name: record.UserName, Email: record.UserEmail, UpdatedAt: record.UserUpdated, Profile: profile}
+	tell(answer, user, wanted(c.scopes(), stillMeant(record.Grant.Details.UserinfoClaims, client.Client.Scope)))
+	answer["sub"] = c.Subject
 	trail.Outcome = "told"
 	if client.Client.UserinfoAlg == "" {
 		return writeJSON(w, answer)

@@ -18,7 +18,7 @@ func allClaims(t *testing.T, w *servertest.World) users.User {
 	t.Helper()
 	w.AddClient(clients.Client{
 		ID: "all", Grants: []string{clients.GrantAuthorizationCode, clients.GrantPassword, clients.GrantRefreshToken}, RedirectURIs: []string{servertest.Callback},
-		Scope: []string{"openid", "profile", "email", "address", "phone", "read"},
+		Scope: []string{"openid", "profile", "email", "address", "phone", "read", "offline_access"},
 	})
 	w.AddUser("zoe")
 	u, err := w.Store.UserByLogin(t.Context(), "zoe")

@@ -91,6 +91,6 @@ func (m *Manager) keep(w http.ResponseWriter, d Device) error {
 	if err != nil {
 		return err
 	}
-	m.setCookie(w, m.cookieName("device"), sealed, deviceAge, http.SameSiteLaxMode)
+	m.setCookie(w, m.cookieName("device"), sealed, deviceAge)
 	return nil
 }

@@ -112,8 +112,22 @@ func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, user users.User,
 	if err := m.remember(w, r, user.ID); err != nil {
 		return nil, err
 	}
-	m.setCookie(w, m.sessionCookie(), m.Codec.Mint(grants.Browser, b.ID, b.Generation), 0, http.SameSiteLaxMode)
+	m.setCookie(w, m.sessionCookie(), m.Codec.Mint(grants.Browser, b.ID, b.Generation), 0)
 	return in, nil
+}
+
+// Renew gives the cookie of a sign-in that goes on a new value: whoever has a copy of the
+// old one is out. checked is the UpdatedAt of the user as it is now. It answers ErrEnded.
+func (m *Manager) Renew(w http.ResponseWriter, r *http.Request, in *storage.SignedIn, checked time.Time) error {
+	generation, renewed, err := m.Store.RenewBrowser(r.Context(), in.Browser, checked)
+	if err != nil {
+		return err
+	}
+	if !renewed {
+		return ErrEnded
+	}
+	m.setCookie(w, m.sessionCookie(), m.Codec.Mint(grants.Browser, in.ID, generation), 0)
+	return nil
 }
 
 // End signs this browser out: the sign-in and the sessions that began from it end,
@@ -128,7 +142,7 @@ func (m *Manager) End(w http.ResponseWriter, r *http.Request, in *storage.Signed
 
 // Forget takes the cookie of a sign-in that has ended.
 func (m *Manager) Forget(w http.ResponseWriter) {
-	m.setCookie(w, m.sessionCookie(), "", -1, http.SameSiteLaxMode)
+	m.setCookie(w, m.sessionCookie(), "", -1)
 }
 
 func (m *Manager) secure() bool { return strings.HasPrefix(m.Issuer, "https:") }
@@ -144,9 +158,9 @@ func (m *Manager) cookieName(what string) string {
 }
 
 // setCookie with age 0 sets one that ends with the browser's own session; below 0 takes it back.
-func (m *Manager) setCookie(w http.ResponseWriter, name, value string, age int, site http.SameSite) {
+func (m *Manager) setCookie(w http.ResponseWriter, name, value string, age int) {
 	http.SetCookie(w, &http.Cookie{
-		Name: name, Value: value, Path: "/", MaxAge: age, Secure: m.secure(), HttpOnly: true, SameSite: site,
+		Name: name, Value: value, Path: "/", MaxAge: age, Secure: m.secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 }
 

@@ -28,7 +28,7 @@ const (
 	FaultWrong     SignInFault = "wrong"
 	FaultThrottled SignInFault = "throttled"
 	FaultBusy      SignInFault = "busy"
-	FaultExpired   SignInFault = "expired" // the form was older than its seal
+	FaultExpired   SignInFault = "expired" // the form is not of this browser: an old page, or no cookies
 )
 
 // Consent asks a person what an application may do. Its form posts to /consent:
