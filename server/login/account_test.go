@@ -261,3 +261,29 @@ func TestAccount_a_change_meets_another(t *testing.T) {
 		w.Browser().Get("/login").Submit("username", "alice", "password", "what an administrator set").Require(http.StatusSeeOther)
 	})
 }
+
+// Whoever has a copy of this browser's cookie is another one: nothing of it outlives a
+// changed password, or "sign out everywhere else". The owner stays.
+func TestAccount_a_copied_cookie_ends_with_the_others(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, servertest.Setup{}, func(t *testing.T, w *servertest.World) {
+		b := w.Browser()
+		b.SignIn("alice")
+		thief := func() *servertest.Browser {
+			copied := w.Browser()
+			for name, cookie := range b.Cookies {
+				copied.Cookies[name] = cookie
+			}
+			copied.Get("/account").Require(http.StatusOK)
+			return copied
+		}
+		first := thief()
+		b.Get("/account").Submit("action", "end_others").Follow().Require(http.StatusOK)
+		require.Equal(t, "/login", first.Get("/account").Location())
+
+		second := thief()
+		require.Equal(t, http.StatusSeeOther, change(b, servertest.Password("alice"), "a password of today", "a password of today").Status)
+		b.Get("/account").Require(http.StatusOK)
+		require.Equal(t, "/login", second.Get("/account").Location())
+	})
+}
