@@ -284,9 +284,9 @@ curl -sS -o /dev/null -w 'revoked, HTTP %{http_code}\n' -u "$client" -d "token=$
 # Introspect again: the access token ended with it
 curl -sS -u "$client" -d "token=$access" "$issuer/oauth2/introspect"; echo
 
-# An API that verifies the token without asking: go run ./examples/resource-server --allowed-origin http://127.0.0.1:9091
-# A browser application that signs alice in, with the password above: go run ./examples/spa, then open http://127.0.0.1:9091/
-# What alice sees of all this: ISSUER/account
+# An API that verifies the token without asking: go run ./examples/resource-server
+# A page that signs alice in, with the password above: go run ./examples/spa
+# What alice sees of it all: ISSUER/account
 `
 
 // tourOf is the tour with its values. None of them needs quoting in a shell:

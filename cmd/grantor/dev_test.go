@@ -49,7 +49,9 @@ func TestTheTourIsPleasant(t *testing.T) {
 	block := tourOf("http://127.0.0.1:8080", demo{ClientID: "demo", ClientSecret: "secret", User: "alice", Password: "password"})
 	require.NotContains(t, block, "\n\n\n", "one blank line between blocks")
 	require.NotContains(t, block, "jq")
-	require.True(t, strings.HasSuffix(strings.TrimSpace(block), "go run ./examples/resource-server"))
+	require.Contains(t, block, "go run ./examples/resource-server\n")
+	require.Contains(t, block, "go run ./examples/spa\n")
+	require.True(t, strings.HasSuffix(block, "http://127.0.0.1:8080/account\n"))
 	before := ""
 	for line := range strings.Lines(block) {
 		line = strings.TrimSuffix(line, "\n")
@@ -86,7 +88,7 @@ func TestTheNextStartPrintsTheSame(t *testing.T) {
 
 	p, second := serve()
 	require.Equal(t, first, second, "same client, secret, user and password")
-	require.Equal(t, 1, strings.Count(command(t, env, "client", "list", "--json"), `"client_id"`))
+	require.Equal(t, 2, strings.Count(command(t, env, "client", "list", "--json"), `"client_id"`), "the demo, and the page of examples/spa")
 	require.Contains(t, command(t, env, "session", "list"), "alice", "sessions survive")
 	require.NotEmpty(t, answers)
 	require.Zero(t, p.stop(t))
