@@ -172,7 +172,7 @@ func (l *LogoutRequest) View(status int) ui.View {
 // SignedOut answers when it is done: back to the client, or with a page.
 func (h *Handler) SignedOut(w http.ResponseWriter, r *http.Request, request *LogoutRequest) error {
 	if request.ReturnTo == "" {
-		return h.Pages.Write(w, r, request.View(http.StatusOK), ui.SignedOut{Client: request.name})
+		return h.Pages.Write(w, r, request.View(http.StatusOK), ui.SignedOut{})
 	}
 	answer := url.Values{}
 	if request.State != "" {

@@ -55,10 +55,7 @@ type SignOut struct {
 }
 
 // SignedOut says that it is done.
-type SignedOut struct {
-	ReturnTo string // a registered post-logout redirect URI, or ""
-	Client   string
-}
+type SignedOut struct{}
 
 // Done answers a form that was answered before: a double click, the back button.
 type Done struct {
