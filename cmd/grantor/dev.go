@@ -25,6 +25,9 @@ const (
 	demoEmail  = "alice@example.com"
 	demoApp    = "spa" // examples/spa, where it listens when nothing else is said
 	demoOrigin = "http://127.0.0.1:9091"
+
+	// exampleIssuer is where the examples look when they are not told.
+	exampleIssuer = "http://127.0.0.1:8080"
 )
 
 // demo is what `serve --dev` keeps in a private file beside the database, so that the
@@ -284,13 +287,17 @@ curl -sS -o /dev/null -w 'revoked, HTTP %{http_code}\n' -u "$client" -d "token=$
 # Introspect again: the access token ended with it
 curl -sS -u "$client" -d "token=$access" "$issuer/oauth2/introspect"; echo
 
-# An API that verifies the token without asking: go run ./examples/resource-server
-# A page that signs alice in, with the password above: go run ./examples/spa
+# An API that verifies the token without asking: go run ./examples/resource-serverELSEWHERE
+# A page that signs alice in, with the password above: go run ./examples/spaELSEWHERE
 # What alice sees of it all: ISSUER/account
 `
 
 // tourOf is the tour with its values. None of them needs quoting in a shell:
 // secrets and passwords are letters, digits, - and _, and the issuer was checked.
 func tourOf(issuer string, d demo) string {
-	return strings.NewReplacer("ISSUER", issuer, "CLIENT", d.ClientID+":"+d.ClientSecret, "PASSWORD", d.Password).Replace(tour)
+	elsewhere := ""
+	if issuer != exampleIssuer {
+		elsewhere = " -issuer " + issuer
+	}
+	return strings.NewReplacer("ELSEWHERE", elsewhere, "ISSUER", issuer, "CLIENT", d.ClientID+":"+d.ClientSecret, "PASSWORD", d.Password).Replace(tour)
 }

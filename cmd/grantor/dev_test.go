@@ -52,6 +52,7 @@ func TestTheTourIsPleasant(t *testing.T) {
 	require.Contains(t, block, "go run ./examples/resource-server\n")
 	require.Contains(t, block, "go run ./examples/spa\n")
 	require.True(t, strings.HasSuffix(block, "http://127.0.0.1:8080/account\n"))
+	require.Contains(t, tourOf("http://127.0.0.1:18080", demo{}), "go run ./examples/spa -issuer http://127.0.0.1:18080\n", "the examples are told where to look")
 	before := ""
 	for line := range strings.Lines(block) {
 		line = strings.TrimSuffix(line, "\n")
