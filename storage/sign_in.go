@@ -34,7 +34,9 @@ func (s *Store) SignIn(ctx context.Context, passwords *users.Passwords, a Attemp
 	if !in.user.DisabledAt.IsZero() {
 		hash = ""
 	}
-	ok, outdated, err := passwords.Verify(ctx, hash, a.Password)
+	s.guesses.enter(in.account)
+	defer s.guesses.leave(in.account)
+	ok, outdated, err := passwords.VerifyIf(ctx, hash, a.Password, func() error { return s.guesses.admit(in.account) })
 	if errors.Is(err, users.ErrUnknownHash) {
 		s.log.WarnContext(ctx, "password hash is of an unknown kind", "user", in.user.ID)
 		err = nil
@@ -43,12 +45,14 @@ func (s *Store) SignIn(ctx context.Context, passwords *users.Passwords, a Attemp
 		return users.User{}, err
 	}
 	if !ok {
+		s.guesses.failed(in.account)
 		// A failure that can not be counted is no answer: guessing would be free while the database is ill.
 		if err := s.countFailure(ctx, in, now); err != nil {
 			return users.User{}, err
 		}
 		return users.User{}, users.ErrWrongPassword
 	}
+	s.guesses.right(in.account)
 	if in.account.failures > 0 {
 		// A courtesy: were it lost, the next mistake would wait a little longer.
 		if err := s.forgetFailures(ctx, in.account.key); err != nil {

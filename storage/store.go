@@ -78,6 +78,7 @@ type Store struct {
 
 	clients clientCache
 	uses    secretUses
+	guesses guesses
 	suspect chan struct{} // wakes Watch
 }
 

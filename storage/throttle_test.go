@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -468,5 +469,32 @@ func TestThrottle_Concurrent_failures_are_all_counted(t *testing.T) {
 		require.EqualValues(t, guesses, number(t, db, `SELECT failures FROM throttles WHERE account = '@192.0.2.1'`))
 		require.EqualValues(t, guesses/4, number(t, db, `SELECT failures FROM throttles WHERE account = 'id-alice'`))
 		require.EqualValues(t, 5, number(t, db, `SELECT count(*) FROM throttles`))
+	})
+}
+
+// A burst has read the same count before the first of it failed. Those that wait for
+// their turn to be hashed hear of it all the same.
+func TestThrottle_Concurrent_burst_gets_no_more_free_guesses(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		d := newDoor(t, e)
+		const hashers, guesses = 2, 40
+		slow, err := users.NewPasswords(users.PasswordOptions{Memory: 8192, Time: 1, Threads: 1, Concurrent: hashers, Queue: guesses, Rand: rand.Reader})
+		require.NoError(t, err)
+		var looked atomic.Int64
+		errs := make([]error, guesses)
+		together(guesses, func(i int) {
+			_, errs[i] = e.Store.SignIn(d.ctx, slow, storage.Attempt{Login: "alice", Password: "wrong password"}, e.Clock.Now())
+			if errors.Is(errs[i], users.ErrWrongPassword) {
+				looked.Add(1)
+			}
+		})
+		for _, err := range errs {
+			if throttled := new(users.ThrottledError); !errors.As(err, &throttled) {
+				require.ErrorIs(t, err, users.ErrWrongPassword)
+			}
+		}
+		// Each hasher may be at one that it began before, and one may come just as another leaves.
+		require.LessOrEqual(t, looked.Load(), int64(users.FreeFailures+2*hashers))
 	})
 }

@@ -120,6 +120,12 @@ func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 // as a wrong password, so that the time tells nothing, and is always false. Errors are
 // ErrBusy, ErrUnknownHash, or the context's.
 func (p *Passwords) Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error) {
+	return p.VerifyIf(ctx, hash, password, func() error { return nil })
+}
+
+// VerifyIf is Verify for who may change their mind while they wait for their turn: what
+// still answers then, right before the work, ends it.
+func (p *Passwords) VerifyIf(ctx context.Context, hash, password string, still func() error) (ok, outdated bool, err error) {
 	if !hashable(password) {
 		return false, false, nil
 	}
@@ -135,6 +141,9 @@ func (p *Passwords) Verify(ctx context.Context, hash, password string) (ok, outd
 		return false, false, err
 	}
 	defer p.leave()
+	if err := still(); err != nil {
+		return false, false, err
+	}
 	ok, err = digest.MatchAdvanced(password)
 	if err != nil {
 		return false, false, ErrUnknownHash
