@@ -55,6 +55,14 @@ func (c *Client) SetDefaults() {
 	}
 }
 
+// DisplayName is what people know the client by.
+func (c *Client) DisplayName() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	return c.ID
+}
+
 // Allows reports whether the client is registered for a grant type.
 func (c *Client) Allows(grant string) bool { return slices.Contains(c.Grants, grant) }
 

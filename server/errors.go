@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/server/login"
@@ -43,9 +41,7 @@ func problemOf(err error) problem {
 	case errors.As(err, &refused):
 		return problem{status: refused.Status, Code: refused.Code, Description: refused.Description, challenge: refused.Challenge, reason: refused.Reason, kind: ui.ProblemRequest}
 	case errors.As(err, &throttled):
-		// Whole seconds, rounded up: who comes back then is let through.
-		seconds := int64((throttled.Wait + time.Second - 1) / time.Second)
-		return problem{status: http.StatusTooManyRequests, Code: "temporarily_unavailable", Description: "Too many failed attempts. Try again later.", retryAfter: strconv.FormatInt(max(seconds, 1), 10), reason: "throttled", kind: ui.ProblemThrottled}
+		return problem{status: http.StatusTooManyRequests, Code: "temporarily_unavailable", Description: "Too many failed attempts. Try again later.", retryAfter: throttled.RetryAfter(), reason: "throttled", kind: ui.ProblemThrottled}
 	case errors.As(err, &tooLong):
 		return problem{status: http.StatusRequestEntityTooLarge, Code: "invalid_request", Description: "The request body is too long.", reason: "body too long", kind: ui.ProblemTooLarge}
 	case errors.Is(err, storage.ErrUnavailable):
@@ -73,15 +69,15 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, route route, id st
 	p := problemOf(err)
 	header := w.Header()
 	header.Del("ETag")
-	if !route.page {
-		p.write(w)
-		return
-	}
 	if p.challenge != "" {
 		header.Set("WWW-Authenticate", p.challenge)
 	}
 	if p.retryAfter != "" {
 		header.Set("Retry-After", p.retryAfter)
+	}
+	if !route.page {
+		p.write(w)
+		return
 	}
 	page := ui.Problem{Kind: p.kind, Code: p.Code, Description: p.Description, RequestID: id}
 	if err := s.pages.Write(w, r, ui.View{Status: p.status}, page); err != nil {
@@ -94,12 +90,6 @@ func (p problem) write(w http.ResponseWriter) {
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Pragma", "no-cache")
-	if p.challenge != "" {
-		header.Set("WWW-Authenticate", p.challenge)
-	}
-	if p.retryAfter != "" {
-		header.Set("Retry-After", p.retryAfter)
-	}
 	if p.Code == "" { // RFC 6750 section 3.1: no error code for who sent no token
 		header.Del("Content-Type")
 		w.WriteHeader(p.status)

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/gorilla/mux"
+
+	"github.com/grantorhq/grantor/server/oauth"
 )
 
 // endpoint writes a success or returns an error, which errors.go renders.
@@ -89,11 +91,7 @@ func (s *Server) routes() http.Handler {
 
 // home leads who types the server's name to their account.
 func (s *Server) home(w http.ResponseWriter, _ *http.Request) error {
-	header := w.Header()
-	header.Set("Location", s.base+"/account")
-	header.Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusSeeOther)
-	return nil
+	return oauth.SeeOther(w, s.base+"/account")
 }
 
 // allowed lists the methods of a route, as the Allow header wants them.

@@ -118,7 +118,7 @@ func (s *Server) wire() error {
 		Store: d.Store, Codec: codec, Devices: boxes[3], Issuer: c.Issuer, Lifetime: c.SignInLifetime, Now: d.Now, Rand: d.Rand,
 	}
 	s.oauth = &oauth.Handler{
-		Issuer: c.Issuer, Store: d.Store, Passwords: d.Passwords, Codec: codec, Opaque: boxes[0], Requests: boxes[1], Logouts: boxes[2],
+		Issuer: c.Issuer, Base: s.base, Store: d.Store, Passwords: d.Passwords, Codec: codec, Opaque: boxes[0], Requests: boxes[1], Logouts: boxes[2],
 		Keys: s.keys.Load, Sessions: sessions, Pages: s.pages, Outbound: oauth.NewOutbound(c.LogoutNetworks.Contains), Log: d.Log, Now: d.Now, Rand: d.Rand,
 		AccessTokenLifetime: c.AccessTokenLifetime, RefreshTokenLifetime: c.RefreshTokenLifetime,
 		SessionLifetime: c.SessionLifetime, RetryWindow: c.RetryWindow,

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -74,4 +75,9 @@ func AddressAccount(address string) string {
 		return "@" + ip.String()
 	}
 	return "@" + netip.PrefixFrom(ip, 64).Masked().String()
+}
+
+// RetryAfter is the wait in whole seconds, rounded up: who comes back then is let through.
+func (e *ThrottledError) RetryAfter() string {
+	return strconv.FormatInt(max(int64((e.Wait+time.Second-1)/time.Second), 1), 10)
 }

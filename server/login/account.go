@@ -101,10 +101,7 @@ func (h *Handler) clientName(ctx context.Context, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if client.Client.Name != "" {
-		return client.Client.Name, nil
-	}
-	return id, nil
+	return client.Client.DisplayName(), nil
 }
 
 // Account is POST /account: one of its buttons. Everything is done to what is the
@@ -197,7 +194,7 @@ func (h *Handler) changePassword(w http.ResponseWriter, r *http.Request, in *sto
 	throttled := new(users.ThrottledError)
 	switch {
 	case errors.As(err, &throttled):
-		w.Header().Set("Retry-After", seconds(throttled.Wait))
+		w.Header().Set("Retry-After", throttled.RetryAfter())
 		return h.showAccount(w, r, in, ui.Account{Fault: ui.FaultPasswordThrottled, Wait: throttled.Wait}, http.StatusTooManyRequests)
 	case errors.Is(err, users.ErrWrongPassword), err == nil && user.ID != in.UserID:
 		return fault(ui.FaultPasswordWrong)

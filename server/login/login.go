@@ -55,9 +55,5 @@ func (h *Handler) form(r *http.Request) (url.Values, error) {
 
 // seeOther shows another page of ours. The form is not posted again when it is reloaded.
 func (h *Handler) seeOther(w http.ResponseWriter, path string) error {
-	header := w.Header()
-	header.Set("Location", h.Base+path)
-	header.Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusSeeOther)
-	return nil
+	return oauth.SeeOther(w, h.Base+path)
 }

@@ -3,8 +3,6 @@ package login
 import (
 	"errors"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/grantorhq/grantor/server/oauth"
 	"github.com/grantorhq/grantor/server/session"
@@ -154,7 +152,7 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, a *oauth.Author
 		return h.showSignIn(w, r, a, nil, page, http.StatusBadRequest)
 	case errors.As(err, &throttled):
 		trail.Outcome, page.Fault, page.Wait = "throttled", ui.FaultThrottled, throttled.Wait
-		w.Header().Set("Retry-After", seconds(throttled.Wait))
+		w.Header().Set("Retry-After", throttled.RetryAfter())
 		return h.showSignIn(w, r, a, nil, page, http.StatusTooManyRequests)
 	case errors.Is(err, users.ErrBusy):
 		trail.Outcome, page.Fault = "busy", ui.FaultBusy
@@ -162,9 +160,4 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, a *oauth.Author
 		return h.showSignIn(w, r, a, nil, page, http.StatusServiceUnavailable)
 	}
 	return err
-}
-
-// seconds rounds up: who comes back then is let through.
-func seconds(wait time.Duration) string {
-	return strconv.FormatInt(max(int64((wait+time.Second-1)/time.Second), 1), 10)
 }

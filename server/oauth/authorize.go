@@ -21,7 +21,7 @@ func (h *Handler) Authorize(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if h.withoutCookies(r) {
-		return seeOther(w, h.base+"/oauth2/auth?"+form.Encode())
+		return SeeOther(w, h.Base+"/oauth2/auth?"+form.Encode())
 	}
 	a, err := h.checkAuthorization(r.Context(), form)
 	if err != nil {
@@ -91,7 +91,7 @@ func (h *Handler) Proceed(w http.ResponseWriter, r *http.Request, a *Authorizati
 	if err != nil {
 		return err
 	}
-	return seeOther(w, h.base+page+"?request="+sealed)
+	return SeeOther(w, h.Base+page+"?request="+sealed)
 }
 
 // issue makes the code: the grant at generation 0, in one statement.

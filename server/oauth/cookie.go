@@ -3,7 +3,6 @@ package oauth
 import (
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/grantorhq/grantor/clients"
@@ -14,25 +13,15 @@ import (
 // browser, not by the script, so every request that uses one must prove where it
 // comes from: an Origin registered for that client, and Fetch Metadata that agrees.
 
-// cookieName carries the __Host- prefix wherever the browser can enforce it.
-func (h *Handler) cookieName(c *clients.Client) string {
-	if h.secure() {
-		return "__Host-grantor-rt-" + c.ID
-	}
-	return "grantor-rt-" + c.ID
-}
-
-func (h *Handler) secure() bool { return strings.HasPrefix(h.Issuer, "https:") }
+// cookieName is the client's own: one browser may have several of them.
+func cookieName(c *clients.Client) string { return "rt-" + c.ID }
 
 func (h *Handler) setCookie(w http.ResponseWriter, c *clients.Client, value string, life time.Duration) {
 	age := int(life / time.Second)
 	if value == "" || age <= 0 {
 		age = -1 // gone at once
 	}
-	http.SetCookie(w, &http.Cookie{
-		Name: h.cookieName(c), Value: value, Path: "/", MaxAge: age,
-		Secure: h.secure(), HttpOnly: true, SameSite: http.SameSiteStrictMode,
-	})
+	h.Sessions.SetCookie(w, cookieName(c), value, age, http.SameSiteStrictMode)
 }
 
 // admitBrowser refuses a browser client's request from elsewhere. Without an Origin
@@ -67,7 +56,7 @@ func (h *Handler) fromCookie(r *http.Request, form url.Values, c *clients.Client
 	if c.RefreshToken != clients.DeliverCookie || form.Get(parameter) != "" {
 		return false
 	}
-	cookie, err := r.Cookie(h.cookieName(c))
+	cookie, err := r.Cookie(h.Sessions.CookieName(cookieName(c)))
 	if err != nil || cookie.Value == "" {
 		return false
 	}

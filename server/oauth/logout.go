@@ -38,7 +38,7 @@ func (h *Handler) Logout(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if h.withoutCookies(r) {
-		return seeOther(w, h.base+"/oauth2/logout?"+form.Encode())
+		return SeeOther(w, h.Base+"/oauth2/logout?"+form.Encode())
 	}
 	var token hint
 	if text := form.Get("id_token_hint"); text != "" {
@@ -114,18 +114,11 @@ func (h *Handler) checkReturn(ctx context.Context, request *LogoutRequest) error
 		return err
 	}
 	TrailOf(ctx).Client = client.GetID()
-	request.name = nameOf(client.Client)
+	request.name = client.Client.DisplayName()
 	if request.ReturnTo != "" && !slices.Contains(client.Client.PostLogoutRedirectURIs, request.ReturnTo) {
 		return invalidRequest("post_logout_redirect_uri is not registered for the client")
 	}
 	return nil
-}
-
-func nameOf(c *clients.Client) string {
-	if c.Name != "" {
-		return c.Name
-	}
-	return c.ID
 }
 
 func (h *Handler) askLogout(w http.ResponseWriter, request *LogoutRequest) error {
@@ -137,7 +130,7 @@ func (h *Handler) askLogout(w http.ResponseWriter, request *LogoutRequest) error
 	if err != nil {
 		return err
 	}
-	return seeOther(w, h.base+"/logout?request="+sealed)
+	return SeeOther(w, h.Base+"/logout?request="+sealed)
 }
 
 // ResumeLogout opens a request that travelled sealed, and checks it again. An empty one
@@ -177,7 +170,7 @@ func (h *Handler) SignedOut(w http.ResponseWriter, r *http.Request, request *Log
 	answer := url.Values{}
 	if request.State != "" {
 		answer.Set("state", request.State)
-		return seeOther(w, at(request.ReturnTo, "query", answer))
+		return SeeOther(w, at(request.ReturnTo, "query", answer))
 	}
-	return seeOther(w, request.ReturnTo)
+	return SeeOther(w, request.ReturnTo)
 }

@@ -53,6 +53,7 @@ import (
 // Handler is all endpoints of this package. Fill the exported fields, then call Prepare.
 type Handler struct {
 	Issuer    string
+	Base      string // the path of Issuer, before every path of ours
 	Store     *storage.Store
 	Passwords *users.Passwords
 	Codec     *grants.Codec
@@ -79,7 +80,6 @@ type Handler struct {
 	salt     [32]byte
 	metadata []byte
 	due      chan struct{} // logout notices wait
-	base     string        // the issuer's path, before every path of ours
 	issuers  []string
 }
 

@@ -24,16 +24,12 @@ func (h *Handler) Prepare() error {
 	h.tokens = &storage.Tokens{Store: h.Store, Passwords: h.Passwords, Rand: h.Rand}
 	h.issuers = []string{h.Issuer}
 	h.due = make(chan struct{}, 1)
-	issuer, err := url.Parse(h.Issuer)
-	if err != nil {
-		return fmt.Errorf("read issuer: %w", err)
-	}
-	h.base = issuer.Path
 	// The cache's own expiry would be by another clock than ours, and cost a goroutine.
 	h.verified = otter.Must(&otter.Options[[32]byte, time.Time]{MaximumSize: 1000})
 	if _, err := io.ReadFull(h.Rand, h.salt[:]); err != nil {
 		return fmt.Errorf("draw salt: %w", err)
 	}
+	var err error
 	if h.metadata, err = json.Marshal(h.describe()); err != nil {
 		return fmt.Errorf("encode metadata: %w", err)
 	}

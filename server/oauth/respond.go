@@ -19,7 +19,7 @@ import (
 func (h *Handler) redirect(w http.ResponseWriter, r *http.Request, a *Authorization, answer url.Values) error {
 	answer = h.answer(a, answer)
 	if a.mode != "form_post" {
-		return seeOther(w, at(a.RedirectURI, a.mode, answer))
+		return SeeOther(w, at(a.RedirectURI, a.mode, answer))
 	}
 	return h.Pages.Write(w, r, a.View(http.StatusOK), formPost(a, answer))
 }
@@ -55,9 +55,9 @@ func at(uri, mode string, answer url.Values) string {
 	return uri + "?" + answer.Encode()
 }
 
-// seeOther never repeats a POST, and with it a password, at the next address: RFC 9700
+// SeeOther never repeats a POST, and with it a password, at the next address: RFC 9700
 // section 4.12.
-func seeOther(w http.ResponseWriter, to string) error {
+func SeeOther(w http.ResponseWriter, to string) error {
 	header := w.Header()
 	header.Set("Location", to)
 	header.Set("Cache-Control", "no-store")
@@ -113,7 +113,7 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, a *Authorizat
 }
 
 // Name is what people know the client by.
-func (a *Authorization) Name() string { return nameOf(a.Client.Client) }
+func (a *Authorization) Name() string { return a.Client.Client.DisplayName() }
 
 // View is how a page of this request is shown: in the languages that the client asked
 // for, with forms that may end at the client's own addresses. Not only at this one: where

@@ -58,7 +58,6 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	u := &storage.Unit{
 		At: h.Now(), Client: client, Address: AddressOf(ctx), Agent: session.AgentOf(r),
 		Limits: h.limits(client.Client), Life: h.sessionLife(client.Client),
-		Registered: slices.Concat(h.issuers, client.Client.Audience),
 	}
 	if u.Scope, err = askedScope(form, client.Client); err != nil && grantType != clients.GrantAuthorizationCode {
 		return err
@@ -119,6 +118,7 @@ func (h *Handler) prove(ctx context.Context, u *storage.Unit, grantType string, 
 			return invalidGrant("not a refresh token of this server")
 		}
 		u.ID, u.Generation = id, generation
+		u.Registered = slices.Concat(h.issuers, u.Client.Client.Audience)
 	case clients.GrantAuthorizationCode:
 		return h.proveCode(ctx, u, form)
 	case clients.GrantPassword:

@@ -28,7 +28,7 @@ const (
 // Device reads the browser's cookie, or makes a new device. A new one is only kept
 // when Form or Begin is called.
 func (m *Manager) device(r *http.Request) (d Device, known bool, err error) {
-	if cookie, err := r.Cookie(m.cookieName("device")); err == nil {
+	if cookie, err := r.Cookie(m.CookieName(deviceCookie)); err == nil {
 		if text, err := m.Devices.Open(cookie.Value); err == nil && json.Unmarshal(text, &d) == nil && d.ID != "" && d.Form != "" {
 			return d, true, nil
 		}
@@ -91,6 +91,6 @@ func (m *Manager) keep(w http.ResponseWriter, d Device) error {
 	if err != nil {
 		return err
 	}
-	m.setCookie(w, m.cookieName("device"), sealed, deviceAge)
+	m.SetCookie(w, deviceCookie, sealed, deviceAge, http.SameSiteLaxMode)
 	return nil
 }

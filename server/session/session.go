@@ -30,6 +30,12 @@ import (
 // ErrEnded: the account was switched off, or its password replaced, while it signed in.
 var ErrEnded = errors.New("the sign-in ended before it began")
 
+// What the cookies are called, behind the server's own prefix.
+const (
+	sessionCookie = "session"
+	deviceCookie  = "device"
+)
+
 // Manager keeps the sign-ins of all browsers.
 type Manager struct {
 	Store    *storage.Store
@@ -44,7 +50,7 @@ type Manager struct {
 // Read tells who is signed in, and what they allowed the client before. One
 // statement, and none without a cookie that proves itself.
 func (m *Manager) Read(r *http.Request, clientID string) (*storage.SignedIn, error) {
-	cookie, err := r.Cookie(m.sessionCookie())
+	cookie, err := r.Cookie(m.CookieName(sessionCookie))
 	if err != nil {
 		return nil, nil //nolint:nilerr // nobody is signed in, and nothing went wrong
 	}
@@ -112,7 +118,7 @@ func (m *Manager) Begin(w http.ResponseWriter, r *http.Request, user users.User,
 	if err := m.remember(w, r, user.ID); err != nil {
 		return nil, err
 	}
-	m.setCookie(w, m.sessionCookie(), m.Codec.Mint(grants.Browser, b.ID, b.Generation), 0)
+	m.SetCookie(w, sessionCookie, m.Codec.Mint(grants.Browser, b.ID, b.Generation), 0, http.SameSiteLaxMode)
 	return in, nil
 }
 
@@ -126,7 +132,7 @@ func (m *Manager) Renew(w http.ResponseWriter, r *http.Request, in *storage.Sign
 	if !renewed {
 		return ErrEnded
 	}
-	m.setCookie(w, m.sessionCookie(), m.Codec.Mint(grants.Browser, in.ID, generation), 0)
+	m.SetCookie(w, sessionCookie, m.Codec.Mint(grants.Browser, in.ID, generation), 0, http.SameSiteLaxMode)
 	return nil
 }
 
@@ -142,25 +148,25 @@ func (m *Manager) End(w http.ResponseWriter, r *http.Request, in *storage.Signed
 
 // Forget takes the cookie of a sign-in that has ended.
 func (m *Manager) Forget(w http.ResponseWriter) {
-	m.setCookie(w, m.sessionCookie(), "", -1)
+	m.SetCookie(w, sessionCookie, "", -1, http.SameSiteLaxMode)
 }
 
 func (m *Manager) secure() bool { return strings.HasPrefix(m.Issuer, "https:") }
 
-func (m *Manager) sessionCookie() string { return m.cookieName("session") }
-
-// cookieName carries the __Host- prefix wherever the browser can enforce it.
-func (m *Manager) cookieName(what string) string {
+// CookieName is how browsers know a cookie of this server's. It carries the __Host-
+// prefix wherever the browser can enforce it.
+func (m *Manager) CookieName(what string) string {
 	if m.secure() {
 		return "__Host-grantor-" + what
 	}
 	return "grantor-" + what
 }
 
-// setCookie with age 0 sets one that ends with the browser's own session; below 0 takes it back.
-func (m *Manager) setCookie(w http.ResponseWriter, name, value string, age int) {
+// SetCookie sets one that no script reads. age is in seconds: 0 is one that ends with the
+// browser's own session, below 0 takes it back.
+func (m *Manager) SetCookie(w http.ResponseWriter, what, value string, age int, site http.SameSite) {
 	http.SetCookie(w, &http.Cookie{
-		Name: name, Value: value, Path: "/", MaxAge: age, Secure: m.secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Name: m.CookieName(what), Value: value, Path: "/", MaxAge: age, Secure: m.secure(), HttpOnly: true, SameSite: site,
 	})
 }
 
