@@ -14,8 +14,7 @@ import (
 )
 
 func TestJWKS_W02(t *testing.T) {
-	body, etag, err := firstSet().JWKS(start)
-	require.NoError(t, err)
+	body, etag := firstSet().JWKS(start)
 	require.Regexp(t, `^"[A-Za-z0-9_-]{22}"$`, etag)
 
 	var raw struct {
@@ -50,12 +49,10 @@ func TestJWKS_W02(t *testing.T) {
 }
 
 func TestJWKSIsStable(t *testing.T) {
-	body, etag, err := firstSet().JWKS(start)
-	require.NoError(t, err)
+	body, etag := firstSet().JWKS(start)
 	turned := slices.Clone(firstKeys())
 	slices.Reverse(turned)
-	other, otherTag, err := newSet(t, turned...).JWKS(start.Add(time.Hour))
-	require.NoError(t, err)
+	other, otherTag := newSet(t, turned...).JWKS(start.Add(time.Hour))
 	require.Equal(t, string(body), string(other), "the order in which the database gives them does not matter")
 	require.Equal(t, etag, otherTag)
 }
@@ -64,8 +61,7 @@ func TestJWKSFollowsTheStates_W06(t *testing.T) {
 	one, two := planned(t, 1, 0), planned(t, 2, time.Hour)
 	set := newSet(t, one, two)
 	kids := func(after time.Duration) (out []string, etag string) {
-		body, etag, err := set.JWKS(start.Add(after))
-		require.NoError(t, err)
+		body, etag := set.JWKS(start.Add(after))
 		var foreign jose.JSONWebKeySet
 		require.NoError(t, json.Unmarshal(body, &foreign))
 		for _, k := range foreign.Keys {
@@ -82,7 +78,33 @@ func TestJWKSFollowsTheStates_W06(t *testing.T) {
 	require.Equal(t, []string{two.ID}, last)
 	require.NotEqual(t, tag, goneTag)
 
-	body, _, err := newSet(t).JWKS(start)
-	require.NoError(t, err)
+	body, _ := newSet(t).JWKS(start)
 	require.JSONEq(t, `{"keys":[]}`, string(body))
+}
+
+// The documents are made in advance, so each moment is asked whether it has the right one.
+func TestJWKSHasWhatIsNotGone(t *testing.T) {
+	one, two, three := planned(t, 1, 0), planned(t, 2, time.Hour), planned(t, 3, 3*time.Hour)
+	next := planned(t, 4, 0)
+	next.ActivateAt = time.Time{}
+	set := newSet(t, next, three, one, two)
+	for _, turn := range []time.Duration{0, time.Hour, 3 * time.Hour, time.Hour + keys.Keep, 3*time.Hour + keys.Keep, 1000 * time.Hour} {
+		for _, around := range []time.Duration{-time.Hour, -1, 0, 1} {
+			now := start.Add(turn + around)
+			body, etag := set.JWKS(now)
+			var document jose.JSONWebKeySet
+			require.NoError(t, json.Unmarshal(body, &document))
+			got := map[string]bool{}
+			for _, k := range document.Keys {
+				got[k.KeyID] = true
+			}
+			for _, k := range set.List() {
+				require.Equal(t, set.State(k.ID, now) != keys.Gone, got[k.ID], "key %d at %s", k.Ordinal, now)
+			}
+			again, sameTag := set.JWKS(now)
+			require.Equal(t, body, again)
+			require.Equal(t, etag, sameTag)
+		}
+	}
+	require.Zero(t, testing.AllocsPerRun(10, func() { set.JWKS(start) }))
 }

@@ -27,8 +27,9 @@ const Keep = 24*time.Hour + time.Minute
 
 // Set is an immutable snapshot of all keys. Every question names the moment.
 type Set struct {
-	keys    []*entry          // algorithm, then order of activation, then ordinal
-	headers map[string]header // every header that this server writes
+	keys      []*entry          // algorithm, then order of activation, then ordinal
+	headers   map[string]header // every header that this server writes
+	documents []document        // in the order in which they are published
 }
 
 // entry is a key with all that can be known in advance.
@@ -72,6 +73,7 @@ func NewSet(list []Key) (*Set, error) {
 			s.headers[text] = header{entry: e, typ: typ}
 		}
 	}
+	s.publish()
 	return s, nil
 }
 

@@ -13,28 +13,42 @@ import (
 	"github.com/grantorhq/grantor/server/oauth"
 )
 
-// answer remembers what was answered.
-type answer struct {
+// exchange is one request and what came of it. All of it is one piece of memory.
+type exchange struct {
 	http.ResponseWriter
 	status int
+	id     string
+	trail  oauth.Trail
+	drawn  [10]byte // what the id is made of
+	values [3]string
+	set    int // of values
 }
 
-func (a *answer) WriteHeader(status int) {
-	if a.status == 0 {
-		a.status = status
-	}
-	a.ResponseWriter.WriteHeader(status)
+// header sets one of the few headers that many answers have, by its canonical name. The
+// values lie side by side, each in a slice that has no room to grow into the next.
+func (x *exchange) header(name, value string) {
+	i := x.set
+	x.set++
+	x.values[i] = value
+	x.Header()[name] = x.values[i : i+1 : i+1]
 }
 
-func (a *answer) Write(body []byte) (int, error) {
-	if a.status == 0 {
-		a.status = http.StatusOK
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 {
+		x.status = status
 	}
-	return a.ResponseWriter.Write(body)
+	x.ResponseWriter.WriteHeader(status)
+}
+
+func (x *exchange) Write(body []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	return x.ResponseWriter.Write(body)
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 // around is what every route has in common: a request id, bounds, headers, one log
 // line, and an end to panics.
@@ -42,19 +56,16 @@ func (s *Server) around(route route) http.Handler {
 	allow := route.allowed()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := s.deps.Now()
-		a := &answer{ResponseWriter: w}
-		trail := new(oauth.Trail)
-		id := s.requestID()
-		header := w.Header()
-		header["X-Request-Id"] = []string{id}
-		header["X-Content-Type-Options"] = []string{"nosniff"}
+		x := &exchange{ResponseWriter: w}
+		x.id = s.requestID(x.drawn[:])
+		x.trail.Address = addressOf(r, s.deps.Config.TrustedProxies)
+		x.header("X-Request-Id", x.id)
+		x.header("X-Content-Type-Options", "nosniff")
 		if s.draining.Load() {
 			// The next request of this connection belongs to another replica.
-			header["Connection"] = []string{"close"}
+			w.Header()["Connection"] = []string{"close"}
 		}
-
-		address := addressOf(r, s.deps.Config.TrustedProxies)
-		ctx := oauth.WithAddress(oauth.WithTrail(r.Context(), trail), address)
+		ctx := oauth.WithTrail(r.Context(), &x.trail)
 		r = r.WithContext(ctx)
 		var failure error
 		defer func() {
@@ -63,24 +74,24 @@ func (s *Server) around(route route) http.Handler {
 					panic(panicked)
 				}
 				failure = fmt.Errorf("panic: %v", panicked)
-				s.deps.Log.ErrorContext(ctx, "panic", "request", id, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
-				if a.status == 0 {
-					s.fail(a, r, route, id, failure)
+				s.deps.Log.ErrorContext(ctx, "panic", "request", x.id, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
+				if x.status == 0 {
+					s.fail(x, r, route, x.id, failure)
 				}
 			}
-			s.log(r, route, a.status, began, id, address, trail, failure)
+			s.log(r, route, x, began, failure)
 		}()
 
 		if route.body > 0 {
-			r.Body = http.MaxBytesReader(a, r.Body, route.body)
+			r.Body = http.MaxBytesReader(x, r.Body, route.body)
 		}
-		if failure = s.dispatch(a, r, route, allow, trail); failure != nil {
-			s.fail(a, r, route, id, failure)
+		if failure = s.dispatch(x, r, route, allow); failure != nil {
+			s.fail(x, r, route, x.id, failure)
 		}
 	})
 }
 
-func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route route, allow string, trail *oauth.Trail) error {
+func (s *Server) dispatch(x *exchange, r *http.Request, route route, allow string) error {
 	if route.methods == nil {
 		return errNotFound
 	}
@@ -88,7 +99,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route route, a
 		return login.ErrForm
 	}
 	if r.Method == http.MethodOptions && route.cors != corsNone {
-		return s.preflight(w, r, route, allow)
+		return s.preflight(x, r, route, allow)
 	}
 	method := r.Method
 	// A page may end in a code, which a HEAD must not make.
@@ -97,68 +108,73 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, route route, a
 	}
 	serve, ok := route.methods[method]
 	if !ok {
-		w.Header().Set("Allow", allow)
+		x.Header().Set("Allow", allow)
 		return errMethod
 	}
 	switch route.cors {
 	case corsAnyone:
-		w.Header()["Access-Control-Allow-Origin"] = []string{"*"}
+		x.header("Access-Control-Allow-Origin", "*")
 	case corsRegistered:
 		if origin := r.Header.Get("Origin"); origin != "" {
-			return s.serveOrigin(w, r, origin, serve, trail)
+			return s.serveOrigin(x, r, origin, serve, &x.trail)
 		}
 	}
-	return serve(w, r)
+	return serve(x, r)
 }
 
 var requestIDs = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // requestID is drawn here, never taken from the request: a stranger must not choose what the log says.
-func (s *Server) requestID() string {
-	var raw [10]byte
-	if _, err := io.ReadFull(s.deps.Rand, raw[:]); err != nil {
+func (s *Server) requestID(drawn []byte) string {
+	if _, err := io.ReadFull(s.deps.Rand, drawn); err != nil {
 		return "unknown"
 	}
-	return requestIDs.EncodeToString(raw[:])
+	var text [16]byte
+	return string(requestIDs.AppendEncode(text[:0], drawn))
 }
 
 // log writes the one line of a request. Every field is on the list on purpose, and
 // none holds what was sent: routes are templates, clients are registered ones.
-func (s *Server) log(r *http.Request, route route, status int, began time.Time, id, address string, trail *oauth.Trail, failure error) {
+func (s *Server) log(r *http.Request, route route, x *exchange, began time.Time, failure error) {
 	level := slog.LevelInfo
 	if route.quiet {
 		level = slog.LevelDebug
 	}
 	ctx := r.Context()
-	if status >= http.StatusInternalServerError {
+	if x.status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
-	if !s.deps.Log.Enabled(ctx, level) {
+	log := s.deps.Log.Handler()
+	if !log.Enabled(ctx, level) {
 		return
 	}
-	fields := make([]slog.Attr, 0, 12)
-	fields = append(fields,
-		slog.String("id", id), slog.String("method", methodOf(r)), slog.String("route", route.path), slog.Int("status", status),
-		slog.Duration("took", s.deps.Now().Sub(began)), slog.String("address", address))
-	for _, field := range []struct{ name, value string }{
-		{"client", trail.Client}, {"grant", trail.Grant}, {"session", trail.Session}, {"outcome", trail.Outcome},
+	var fields [13]slog.Attr
+	list := append(fields[:0],
+		slog.String("id", x.id), slog.String("method", methodOf(r)), slog.String("route", route.path), slog.Int("status", x.status),
+		slog.Duration("took", s.deps.Now().Sub(began)), slog.String("address", x.trail.Address))
+	for _, field := range [...]struct{ name, value string }{
+		{"client", x.trail.Client}, {"grant", x.trail.Grant}, {"session", x.trail.Session}, {"outcome", x.trail.Outcome},
 	} {
 		if field.value != "" {
-			fields = append(fields, slog.String(field.name, field.value))
+			list = append(list, slog.String(field.name, field.value))
 		}
 	}
 	if failure != nil {
 		p := problemOf(failure)
 		if p.Code != "" {
-			fields = append(fields, slog.String("error", p.Code))
+			list = append(list, slog.String("error", p.Code))
 		}
-		fields = append(fields, slog.String("reason", p.reason))
-		if status >= http.StatusInternalServerError {
+		list = append(list, slog.String("reason", p.reason))
+		if x.status >= http.StatusInternalServerError {
 			// Only our own failures tell their cause: a refusal's may quote the request.
-			fields = append(fields, slog.String("cause", failure.Error()))
+			list = append(list, slog.String("cause", failure.Error()))
 		}
 	}
-	s.deps.Log.LogAttrs(ctx, level, "request", fields...)
+	// Not by Logger.LogAttrs: it walks the stack for a line of source that is not shown.
+	line := slog.NewRecord(s.deps.Now(), level, "request", 0)
+	line.AddAttrs(list...)
+	// There is nobody to tell that the log can not be written.
+	_ = log.Handle(ctx, line)
 }
 
 // methodOf names only methods that HTTP has: the rest is a stranger's text.

@@ -35,13 +35,12 @@ func addressOf(r *http.Request, trusted config.Networks) string {
 // An IPv4 address in IPv6 clothes is that IPv4 address. A zone is dropped: it means
 // nothing elsewhere, and it is free text.
 func readAddress(text string) (netip.Addr, bool) {
-	ip, err := netip.ParseAddr(text)
+	withPort, err := netip.ParseAddrPort(text) // net/http's way, so it comes first
+	ip := withPort.Addr()
 	if err != nil {
-		withPort, err := netip.ParseAddrPort(text)
-		if err != nil {
+		if ip, err = netip.ParseAddr(text); err != nil {
 			return netip.Addr{}, false
 		}
-		ip = withPort.Addr()
 	}
 	return ip.Unmap().WithZone(""), true
 }

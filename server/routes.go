@@ -76,7 +76,8 @@ func (s *Server) routes() http.Handler {
 	// Paths are compared as they were sent: a cleaned path and a redirect to it are two readings of one request.
 	router := mux.NewRouter().SkipClean(true)
 	for _, r := range s.table() {
-		router.Path(r.path).Handler(s.around(r))
+		// Not Path: it would ask a regular expression for every line of the table.
+		router.MatcherFunc(at(r.path)).Handler(s.around(r))
 	}
 	page, program := s.around(route{path: "unknown", page: true}), s.around(route{path: "unknown"})
 	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -86,7 +87,17 @@ func (s *Server) routes() http.Handler {
 		}
 		program.ServeHTTP(w, r)
 	})
-	return router
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Router.ServeHTTP would copy the request twice to tell handlers their route and its
+		// variables. Ours know their route, and there are no variables.
+		var found mux.RouteMatch
+		router.Match(r, &found)
+		found.Handler.ServeHTTP(w, r)
+	})
+}
+
+func at(path string) mux.MatcherFunc {
+	return func(r *http.Request, _ *mux.RouteMatch) bool { return r.URL.Path == path }
 }
 
 // home leads who types the server's name to their account.

@@ -9,14 +9,8 @@ import (
 // which is less than keys.Publish: a key is known everywhere before it signs. Asking
 // again costs a 304.
 func (h *Handler) JWKS(w http.ResponseWriter, r *http.Request) error {
-	body, etag, err := h.Keys().JWKS(h.Now())
-	if err != nil {
-		return err
-	}
-	header := w.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "public, max-age=5")
-	header.Set("ETag", etag)
+	body, etag := h.Keys().JWKS(h.Now())
+	setHeaders(w.Header(), "Content-Type", "application/json", "Cache-Control", "public, max-age=5", "Etag", etag)
 	if matches(r.Header.Get("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
@@ -28,7 +22,7 @@ func (h *Handler) JWKS(w http.ResponseWriter, r *http.Request) error {
 
 // matches is RFC 9110 section 13.1.2: a list, or a star, compared weakly.
 func matches(header, etag string) bool {
-	for _, candidate := range strings.Split(header, ",") {
+	for candidate := range strings.SplitSeq(header, ",") {
 		candidate = strings.TrimPrefix(strings.TrimSpace(candidate), "W/")
 		if candidate == etag || candidate == "*" {
 			return true

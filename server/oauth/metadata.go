@@ -82,9 +82,7 @@ func (h *Handler) describe() metadata {
 // Metadata is GET /.well-known/oauth-authorization-server and
 // /.well-known/openid-configuration.
 func (h *Handler) Metadata(w http.ResponseWriter, _ *http.Request) error {
-	header := w.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "public, max-age=300")
+	setHeaders(w.Header(), "Content-Type", "application/json", "Cache-Control", "public, max-age=300")
 	// The client is gone when this fails; there is nobody to tell.
 	_, _ = w.Write(h.metadata)
 	return nil

@@ -85,6 +85,7 @@ type Handler struct {
 
 // Trail is what the log of a request says about it. Nothing in it is secret.
 type Trail struct {
+	Address string // of the peer, proxies considered, as the server decided it
 	Client  string
 	Grant   string // grant type
 	Session string // grant id
@@ -106,19 +107,8 @@ func TrailOf(ctx context.Context) *Trail {
 	return new(Trail)
 }
 
-// addressKey holds the address of the peer, as the server decided it.
-type addressKey struct{}
-
-// WithAddress says where a request came from, proxies considered.
-func WithAddress(ctx context.Context, address string) context.Context {
-	return context.WithValue(ctx, addressKey{}, address)
-}
-
-// AddressOf is where the request came from, as WithAddress was told.
-func AddressOf(ctx context.Context) string {
-	address, _ := ctx.Value(addressKey{}).(string)
-	return address
-}
+// AddressOf is where the request came from.
+func AddressOf(ctx context.Context) string { return TrailOf(ctx).Address }
 
 // lifetimes are those of a client, or the server's.
 func (h *Handler) accessLife(c *clients.Client) time.Duration {

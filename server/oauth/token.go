@@ -243,13 +243,20 @@ func writeJSON(w http.ResponseWriter, answer any) error {
 }
 
 func writeNoStore(w http.ResponseWriter, kind string, body []byte) error {
-	header := w.Header()
-	header["Content-Type"] = []string{kind}
-	header["Cache-Control"] = []string{"no-store"}
-	header["Pragma"] = []string{"no-cache"}
+	setHeaders(w.Header(), "Content-Type", kind, "Cache-Control", "no-store", "Pragma", "no-cache")
 	// The client is gone when this fails; there is nobody to tell.
 	_, _ = w.Write(body)
 	return nil
+}
+
+// setHeaders sets headers by their canonical names, with one piece of memory for all
+// values: each lies in a slice that has no room to grow into the next.
+func setHeaders(header http.Header, pairs ...string) {
+	values := make([]string, len(pairs)/2)
+	for i := range values {
+		values[i] = pairs[2*i+1]
+		header[pairs[2*i]] = values[i : i+1 : i+1]
+	}
 }
 
 func outcome(u *storage.Unit) string {
