@@ -59,7 +59,7 @@ func (h *Handler) Introspect(w http.ResponseWriter, r *http.Request) error {
 	if answer.Active {
 		trail.Outcome = "active"
 	}
-	return writeJSON(w, answer)
+	return writeNoStore(w, "application/json", answer.encode())
 }
 
 func (h *Handler) introspect(ctx context.Context, caller *clients.Client, token string) (introspection, error) {

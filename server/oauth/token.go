@@ -230,7 +230,7 @@ func (h *Handler) writeToken(w http.ResponseWriter, u *storage.Unit, request fos
 			return err
 		}
 	}
-	return writeJSON(w, answer)
+	return writeNoStore(w, "application/json", answer.encode())
 }
 
 // writeJSON answers 200 with a body that nobody may keep: RFC 6749 section 5.1.
