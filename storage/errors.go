@@ -58,3 +58,12 @@ func again(err error) bool {
 	}
 	return errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err)
 }
+
+// rolledBack reports failures of a whole transaction that say: nothing was done. A server
+// that says goodbye (FATAL) may have committed before.
+func rolledBack(err error) bool {
+	if pg := new(pgconn.PgError); errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR" && pg.Code != "40003" {
+		return true
+	}
+	return again(err)
+}

@@ -170,7 +170,7 @@ func (s *Store) Access(ctx context.Context, id grants.ID, clientID, jti string, 
 	var name, email, claims, user, client, scope, audience, details *string
 	var browser []byte
 	var updated, generation, rotated, created, ends *int64
-	found, err := s.one(ctx, s.read, "introspect", selectAccess, []any{idValue(id), micros(now), jti, clientID},
+	found, err := s.look(ctx, "introspect", id[:], selectAccess, []any{id[:], micros(now), jti, clientID},
 		&a.Denied, &a.ClientAlive, &name, &email, &updated, &claims, &generation, &rotated, &created, &ends, &user, &client, &scope, &audience, &browser, &details)
 	if err != nil {
 		return AccessRecord{}, err

@@ -18,12 +18,13 @@ const revokeGrant = `UPDATE grants SET
 // false when it is gone.
 func (s *Store) Revoke(ctx context.Context, id grants.ID, clientID string, now time.Time) (found, own bool, err error) {
 	var owner string
-	found, err = s.one(ctx, s.write, "revoke session", revokeGrant, []any{idValue(id), micros(now), clientID}, &owner)
+	found, err = s.grouped(ctx, "revoke session", id[:], revokeGrant, []any{id[:], micros(now), clientID}, &owner)
 	return found, found && owner == clientID, err
 }
 
 // Deny ends one access token before its time. Denying twice is fine.
 func (s *Store) Deny(ctx context.Context, jti string, expires time.Time) error {
-	_, err := s.exec(ctx, "deny access token", `INSERT INTO denied_tokens (jti, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING`, jti, micros(expires))
+	const deny = `INSERT INTO denied_tokens (jti, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING`
+	_, err := s.grouped(ctx, "deny access token", []byte(jti), deny, []any{jti, micros(expires)})
 	return err
 }

@@ -52,25 +52,23 @@ func retry(ctx context.Context, doing string, work func(context.Context) error) 
 }
 
 // one runs a statement that answers at most one row, in one round trip, and
-// reports whether there was one. It reads to the end before it returns: a
-// RETURNING row arrives before its commit, and only the end says that it happened.
+// reports whether there was one.
 func (s *Store) one(ctx context.Context, db *gorm.DB, doing, query string, args []any, dest ...any) (found bool, err error) {
-	err = s.unit(ctx, doing, func(ctx context.Context) (err error) {
-		found = false
-		rows, err := db.ConnPool.QueryContext(ctx, query, args...)
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	return alone(ctx, db, doing, &member{query: query, args: args, dest: dest})
+}
+
+// alone is one within a deadline that is set.
+func alone(ctx context.Context, db *gorm.DB, doing string, m *member) (found bool, err error) {
+	err = retry(ctx, doing, func(ctx context.Context) error {
+		rows, err := db.ConnPool.QueryContext(ctx, m.query, m.args...)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, rows.Close()) }()
-		for rows.Next() {
-			if err := rows.Scan(dest...); err != nil {
-				return err
-			}
-			found = true
-		}
-		return rows.Err()
+		return errors.Join(m.read(rows), rows.Close())
 	})
-	return found && err == nil, err
+	return m.found && err == nil, err
 }
 
 // many runs a statement that answers any number of rows, in one round trip.

@@ -52,13 +52,15 @@ const (
 type Options struct {
 	Database       string        // sqlite:PATH or postgres://…
 	Timeout        time.Duration // of every statement; 0 = 1.5 s
-	Connections    int           // bound of the pool; 0 = 16
+	Connections    int           // of PostgreSQL, at most; 0 = 16
 	UnsafeDatabase []string      // durability settings of PostgreSQL that may be off
 	Now            func() time.Time
 	Rand           io.Reader
 	Log            *slog.Logger
-	// Wrap goes around the driver: tests count and break statements there.
-	Wrap func(driver.Connector) driver.Connector
+	// Wrap goes around the driver, and WrapGroup around the groups that go past
+	// database/sql: tests count and break statements there.
+	Wrap      func(driver.Connector) driver.Connector
+	WrapGroup func(statements []string, run func() error) error
 }
 
 // Store is one database. It is safe for concurrent use.
@@ -69,6 +71,8 @@ type Store struct {
 	read    *gorm.DB // SQLite: readers never wait for the one writer; PostgreSQL: the same pool
 	pools   []*sql.DB
 	pgx     *pgxpool.Pool
+	lanes   *pgxpool.Pool // PostgreSQL: of groups
+	groups  groups
 
 	timeout time.Duration
 	unsafe  []string
@@ -97,7 +101,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Wrap == nil {
 		o.Wrap = func(c driver.Connector) driver.Connector { return c }
 	}
+	if o.WrapGroup == nil {
+		o.WrapGroup = func(_ []string, run func() error) error { return run() }
+	}
 	s.clients.init()
+	s.groups.timeout = s.timeout
 
 	var err error
 	if path, ok := strings.CutPrefix(o.Database, "sqlite:"); ok {
@@ -143,6 +151,7 @@ func (s *Store) openSQLite(path string, o Options) error {
 	reader.SetMaxOpenConns(4)
 	reader.SetMaxIdleConns(4)
 	s.pools = []*sql.DB{writer, reader}
+	s.groups.free, s.groups.run = 1, s.groupSQLite
 	if s.write, err = gorm.Open(&sqliteDialector{writer}, s.gormConfig()); err != nil {
 		return err
 	}
@@ -157,17 +166,121 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 		// pgx's error may quote the URL, and the URL holds a password.
 		return errors.New("postgres: the URL can not be read")
 	}
-	config.MaxConns = int32(o.Connections)
 	config.ConnConfig.ConnectTimeout = s.timeout
+	s.groups.free = max(1, min(maxLanes, o.Connections/4))
+	config.MaxConns = int32(max(1, o.Connections-s.groups.free))
 	if s.pgx, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return err
 	}
+	lanes := config.Copy()
+	lanes.MaxConns = int32(s.groups.free)
+	lanes.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, laneSettings)
+		return err
+	}
+	if s.lanes, err = pgxpool.NewWithConfig(ctx, lanes); err != nil {
+		return err
+	}
+	s.groups.run = func(ctx context.Context, list []*member) error { return s.groupPostgres(ctx, list, o.WrapGroup) }
 	db := sql.OpenDB(o.Wrap(stdlib.GetPoolConnector(s.pgx)))
 	db.SetMaxIdleConns(0) // the pgx pool below keeps them, and LISTEN takes from it too
 	s.pools = []*sql.DB{db}
 	s.write, err = gorm.Open(postgres.New(postgres.Config{Conn: db}), s.gormConfig())
 	s.read = s.write
 	return err
+}
+
+// maxLanes is how many groups run at once on PostgreSQL. More would be smaller: waking
+// one more backend costs the database as much as several more rows.
+const maxLanes = 4
+
+// A group that waits for a lock holds up its members, so it soon gives up, and they go on
+// one by one. A deadlock ends by this before the database looks for one.
+const laneSettings = `SET lock_timeout = '100ms'`
+
+// groupPostgres runs a group past database/sql, which has no word for it.
+func (s *Store) groupPostgres(ctx context.Context, list []*member, wrap func([]string, func() error) error) error {
+	texts := make([]string, len(list))
+	for i, m := range list {
+		texts[i] = m.query
+	}
+	return wrap(texts, func() error {
+		if len(list) > 1 {
+			return s.sendGroup(ctx, list)
+		}
+		rows, err := s.lanes.Query(ctx, list[0].query, list[0].args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		return list[0].read(rows)
+	})
+}
+
+// sendGroup sends all in one go. Without a BEGIN that is one transaction, which is
+// committed when the results were closed without an error.
+func (s *Store) sendGroup(ctx context.Context, list []*member) (err error) {
+	batch := &pgx.Batch{}
+	for _, m := range list {
+		batch.Queue(m.query, m.args...)
+	}
+	results := s.lanes.SendBatch(ctx, batch)
+	defer func() {
+		if closed := results.Close(); err == nil {
+			err = closed
+		}
+	}()
+	for _, m := range list {
+		rows, err := results.Query()
+		if err != nil {
+			return err
+		}
+		err = m.read(rows)
+		rows.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// groupSQLite makes one transaction of a group, for which the file is synced once.
+func (s *Store) groupSQLite(ctx context.Context, list []*member) error {
+	pool := s.write.ConnPool.(*prepared)
+	if len(list) == 1 {
+		rows, err := pool.QueryContext(ctx, list[0].query, list[0].args...)
+		if err != nil {
+			return err
+		}
+		return errors.Join(list[0].read(rows), rows.Close())
+	}
+	// Compiled before the transaction has the one connection that could do it.
+	statements := make([]*sql.Stmt, len(list))
+	for i, m := range list {
+		var err error
+		if statements[i], err = pool.statement(ctx, m.query); err != nil {
+			return fmt.Errorf("%w: %w", errUndone, err)
+		}
+	}
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUndone, err)
+	}
+	for i, m := range list {
+		var rows *sql.Rows
+		if statements[i] != nil {
+			rows, err = tx.StmtContext(ctx, statements[i]).QueryContext(ctx, m.args...)
+		} else {
+			rows, err = tx.QueryContext(ctx, m.query, m.args...)
+		}
+		if err == nil {
+			err = errors.Join(m.read(rows), rows.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errUndone, errors.Join(err, tx.Rollback()))
+		}
+	}
+	return tx.Commit()
 }
 
 func (s *Store) gormConfig() *gorm.Config {
@@ -186,8 +299,10 @@ func (s *Store) Close() error {
 	for _, pool := range s.pools {
 		errs = append(errs, pool.Close())
 	}
-	if s.pgx != nil {
-		s.pgx.Close()
+	for _, pool := range []*pgxpool.Pool{s.lanes, s.pgx} {
+		if pool != nil {
+			pool.Close()
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -301,6 +416,7 @@ func (s *Store) listen(ctx context.Context, told func()) error {
 		if _, err := conn.WaitForNotification(ctx); err != nil {
 			// What broke this connection broke the idle ones: each would cost a request to find out.
 			s.pgx.Reset()
+			s.lanes.Reset()
 			return err
 		}
 		told()

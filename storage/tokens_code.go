@@ -76,8 +76,8 @@ func (s *Store) Redeem(ctx context.Context, id grants.ID, r grants.Redemption, b
 	}
 	var row grantRow
 	var user userRow
-	found, err := s.one(ctx, s.write, "redeem code", redeem,
-		[]any{idValue(id), micros(b.Now), r.ClientID, r.RedirectURI, r.Challenge, from, r.Life.Microseconds()},
+	found, err := s.grouped(ctx, "redeem code", id[:], redeem,
+		[]any{id[:], micros(b.Now), r.ClientID, r.RedirectURI, r.Challenge, from, r.Life.Microseconds()},
 		append(row.dest(), &user.Name, &user.Email, &user.UpdatedAt, &user.Profile)...)
 	if err != nil {
 		return grants.Grant{}, users.User{}, "", err

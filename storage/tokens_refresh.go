@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ory/fosite"
@@ -13,10 +14,13 @@ import (
 
 // rotate is the compare-and-set of a refresh: exactly one caller moves a grant from
 // generation n to n+1, on any number of replicas, in any isolation level. It
-// touches no indexed column. %s takes the check of scope and audience: it must be here, for a
-// refused widening that had rotated would turn the client's next honest try into reuse.
-const rotate = `UPDATE grants SET generation = generation + 1, rotated_at = $2, rotated_from = $7
- WHERE id = $1 AND generation = $3 AND client_id = $4 AND dpop_jkt = $5 AND rotated_at > $6 AND ` + live + `%s RETURNING ` + returning
+// touches no indexed column. The check of scope and audience is a part of it: a refused
+// widening that had rotated would turn the client's next honest try into reuse.
+const (
+	rotate = `UPDATE grants SET generation = generation + 1, rotated_at = $2, rotated_from = $7
+ WHERE id = $1 AND generation = $3 AND client_id = $4 AND dpop_jkt = $5 AND rotated_at > $6 AND ` + live
+	rotated = ` RETURNING ` + returning
+)
 
 // verdict runs only when rotate changed no row. It ends the grant when the token is
 // older than its immediate predecessor, or that one after the retry window; else it
@@ -83,27 +87,32 @@ func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b
 		return s.judge(ctx, id, show, b)
 	}
 	var row grantRow
-	query, args := rotate, []any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.IdleSince), from}
-	var check strings.Builder
-	has := func(column, word string) string {
+	var query strings.Builder
+	query.Grow(len(rotate) + len(rotated) + 512)
+	query.WriteString(rotate)
+	args := append(make([]any, 0, 16), id[:], micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.IdleSince), from)
+	// Unlike LIKE this is case-sensitive on both databases.
+	has := func(operator, column, word string) {
 		args = append(args, " "+word+" ")
-		// Unlike LIKE this is case-sensitive on both databases.
-		return fmt.Sprintf("replace(' ' || %s || ' ', $%d, '') <> ' ' || %s || ' '", column, len(args), column)
+		for _, part := range []string{operator, "replace(' ' || ", column, " || ' ', $", strconv.Itoa(len(args)), ", '') <> ' ' || ", column, " || ' '"} {
+			query.WriteString(part)
+		}
 	}
 	for _, word := range scope {
-		check.WriteString(" AND " + has("scope", word))
+		has(" AND ", "scope", word)
 	}
 	for _, word := range audience {
-		check.WriteString(" AND " + has("audience", word))
+		has(" AND ", "audience", word)
 	}
 	if len(audience) == 0 && show.Registered != nil {
-		check.WriteString(" AND (audience = ''")
+		query.WriteString(" AND (audience = ''")
 		for _, word := range show.Registered {
-			check.WriteString(" OR " + has("audience", word))
+			has(" OR ", "audience", word)
 		}
-		check.WriteString(")")
+		query.WriteString(")")
 	}
-	found, err := s.one(ctx, s.write, "rotate refresh token", fmt.Sprintf(query, check.String()), args, row.dest()...)
+	query.WriteString(rotated)
+	found, err := s.grouped(ctx, "rotate refresh token", id[:], query.String(), args, row.dest()...)
 	if err != nil {
 		return grants.Grant{}, "", err
 	}

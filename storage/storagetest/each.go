@@ -80,7 +80,7 @@ const timeout = 20 * time.Second
 
 func (e *Env) options() storage.Options {
 	o := options(e.URL)
-	o.Now, o.Wrap = e.Clock.Now, e.Tally.Wrap
+	o.Now, o.Wrap, o.WrapGroup = e.Clock.Now, e.Tally.Wrap, e.Tally.WrapGroup
 	if e.setup.Options != nil {
 		e.setup.Options(&o)
 	}

@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"database/sql/driver"
+	"slices"
 	"sync"
 )
 
@@ -19,8 +20,17 @@ type Tally struct {
 	after      func(sql string) error
 }
 
-// Wrap is for storage.Options.
+// Wrap is for storage.Options, together with WrapGroup.
 func (t *Tally) Wrap(c driver.Connector) driver.Connector { return connector{Connector: c, tally: t} }
+
+// WrapGroup counts each statement of a group, and each may let the whole group fail.
+func (t *Tally) WrapGroup(statements []string, run func() error) error {
+	for _, sql := range slices.Backward(statements) {
+		rest := run
+		run = func() error { return t.do(sql, rest) }
+	}
+	return run()
+}
 
 // Reset forgets what was counted. Failures stay.
 func (t *Tally) Reset() {

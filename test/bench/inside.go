@@ -8,13 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"runtime"
-	"runtime/pprof"
-	"syscall"
+	"strings"
 	"time"
 
 	"github.com/grantorhq/grantor/config"
@@ -41,7 +37,7 @@ func newInside(ctx context.Context, w *world) (*inside, error) {
 	for _, handler := range []*http.Handler{&in.counted, &in.plain} {
 		o := storage.Options{Database: w.url, Timeout: 10 * time.Second, Connections: 2, Now: time.Now, Rand: rand.Reader}
 		if handler == &in.counted {
-			o.Wrap = in.tally.Wrap
+			o.Wrap, o.WrapGroup = in.tally.Wrap, in.tally.WrapGroup
 		}
 		store, err := storage.Open(ctx, o)
 		if err != nil {
@@ -137,7 +133,7 @@ type counts struct {
 const countRequests = 40
 
 // count asks one worker's requests twice: for the statements, and for the allocations.
-func (in *inside) count(ctx context.Context, who worker) (c counts, err error) {
+func (in *inside) count(ctx context.Context, who worker, state string) (c counts, err error) {
 	for _, statements := range []bool{true, false} {
 		in.countStatements = statements
 		for i := range 2 * countRequests {
@@ -160,7 +156,7 @@ func (in *inside) count(ctx context.Context, who worker) (c counts, err error) {
 		}
 		if statements {
 			c.Statements = float64(in.tally.Count()) / countRequests
-			c.sql = mostFrequent(in.tally.Statements())
+			c.sql = statementOf(state, in.tally.Statements())
 		} else {
 			c.Allocations = float64(in.allocations) / countRequests
 		}
@@ -168,9 +164,14 @@ func (in *inside) count(ctx context.Context, who worker) (c counts, err error) {
 	return c, nil
 }
 
-func mostFrequent(list []string) (most string) {
+// statementOf is the one that an operation runs most. A login runs two as often: it
+// looks the account up, too, and its commit is what there is to compare.
+func statementOf(state string, list []string) (most string) {
 	seen := map[string]int{}
 	for _, text := range list {
+		if state == "begin" && !strings.HasPrefix(text, "INSERT ") {
+			continue
+		}
 		if seen[text]++; seen[text] > seen[most] {
 			most = text
 		}
@@ -178,37 +179,3 @@ func mostFrequent(list []string) (most string) {
 	return most
 }
 
-// serveProfiled is the server of -profile: what cmd/grantor serves, as a child of this
-// program, with a CPU profile that it writes when it is told to stop.
-func serveProfiled(ctx context.Context, database, file string) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
-	defer stop()
-	store, err := storage.Open(ctx, storage.Options{Database: database, Timeout: 10 * time.Second, Now: time.Now, Rand: rand.Reader})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = store.Close() }()
-	s, err := newServer(ctx, store, slog.New(slog.NewTextHandler(os.Stderr, nil)))
-	if err != nil {
-		return err
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	out, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	web := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 15 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second}
-	go func() { _ = s.Run(ctx) }()
-	served := make(chan error, 1)
-	go func() { served <- web.Serve(listener) }()
-	if err := pprof.StartCPUProfile(out); err != nil {
-		return err
-	}
-	fmt.Printf("ready: listening on %s, profiled\n", listener.Addr())
-	<-ctx.Done()
-	pprof.StopCPUProfile()
-	return errors.Join(out.Close(), web.Close())
-}
