@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -89,7 +90,7 @@ func (g *groups) next() []*member {
 
 func (g *groups) serve(list []*member) {
 	for list != nil {
-		slices.SortFunc(list, func(a, b *member) int { return slices.Compare(a.key, b.key) })
+		slices.SortFunc(list, func(a, b *member) int { return bytes.Compare(a.key, b.key) })
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(list[0].ctx), g.timeout)
 		err := g.run(ctx, list)
 		cancel()
