@@ -20,6 +20,7 @@ import (
 //	key id (4) | nonce (24) | ciphertext and tag
 type Box struct {
 	prefix string
+	bound  []byte // the prefix again, as it is authenticated
 	keys   []boxKey
 }
 
@@ -31,7 +32,7 @@ type boxKey struct {
 // NewBox seals with the key of the current secret and opens with those of all. The
 // purpose keeps its keys apart from every other's.
 func (s *Secrets) NewBox(purpose, prefix string) (*Box, error) {
-	b := &Box{prefix: prefix}
+	b := &Box{prefix: prefix, bound: []byte(prefix)}
 	for _, d := range s.Derive(purpose) {
 		aead, err := chacha20poly1305.NewX(d.Key)
 		if err != nil {
@@ -54,8 +55,9 @@ func (b *Box) Seal(rand io.Reader, plain []byte) (string, error) {
 	if _, err := io.ReadFull(rand, nonce); err != nil {
 		return "", fmt.Errorf("draw nonce: %w", err)
 	}
-	sealed = k.aead.Seal(sealed, nonce, plain, []byte(b.prefix))
-	return b.prefix + base64.RawURLEncoding.EncodeToString(sealed), nil
+	sealed = k.aead.Seal(sealed, nonce, plain, b.bound)
+	text := make([]byte, 0, len(b.prefix)+base64.RawURLEncoding.EncodedLen(len(sealed)))
+	return string(base64.RawURLEncoding.AppendEncode(append(text, b.prefix...), sealed)), nil
 }
 
 // Open decrypts what Seal made under any of the secrets. It answers ErrSeal for
@@ -66,7 +68,7 @@ func (b *Box) Open(text string) ([]byte, error) {
 	if !ok || strings.ContainsAny(encoded, "\r\n") {
 		return nil, ErrSeal
 	}
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	sealed, err := strict.DecodeString(encoded)
 	if err != nil || len(sealed) < keyIDLen+chacha20poly1305.NonceSizeX {
 		return nil, ErrSeal
 	}
@@ -75,7 +77,7 @@ func (b *Box) Open(text string) ([]byte, error) {
 		if [keyIDLen]byte(sealed[:keyIDLen]) != k.id {
 			continue
 		}
-		plain, err := k.aead.Open(nil, nonce, rest, []byte(b.prefix))
+		plain, err := k.aead.Open(rest[:0], nonce, rest, b.bound) // in place: nobody else has it
 		if err != nil {
 			return nil, ErrSeal
 		}

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"math/big"
 	"strings"
 	"testing"
@@ -30,6 +31,22 @@ func sign(t require.TestingT, algorithm, typ, payload string) string {
 	token, err := signer.Sign(rand.Reader, typ, []byte(payload))
 	require.NoError(t, err)
 	return token
+}
+
+type noSource struct{}
+
+func (noSource) Read([]byte) (int, error) { return 0, errors.New("a source that is not to be asked") }
+
+// RFC 8725 section 3.2: a poor source of randomness must not give the key away, so none is asked.
+func TestSignNeedsNoRandomness(t *testing.T) {
+	for _, algorithm := range keys.Algorithms() {
+		signer, err := firstSet().Active(algorithm, start)
+		require.NoError(t, err)
+		token, err := signer.Sign(noSource{}, keys.TypeAccessToken, []byte(claims))
+		require.NoError(t, err)
+		require.Equal(t, sign(t, algorithm, keys.TypeAccessToken, claims), token, "the same every time")
+		require.NotEqual(t, sign(t, algorithm, keys.TypeAccessToken, claims+" ")[len(token)-20:], token[len(token)-20:])
+	}
 }
 
 func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
