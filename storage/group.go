@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"sync"
@@ -121,6 +122,16 @@ func (s *Store) look(ctx context.Context, doing string, key []byte, query string
 		return s.one(ctx, s.read, doing, query, args, dest...)
 	}
 	return s.grouped(ctx, doing, key, query, args, dest...)
+}
+
+// ask runs the statement on a connection of database/sql.
+func (m *member) ask(ctx context.Context, query func(context.Context, string, ...any) (*sql.Rows, error)) (err error) {
+	rows, err := query(ctx, m.query, m.args...) //nolint:rowserrcheck // read looks
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	return m.read(rows)
 }
 
 // read reads to the end: a RETURNING row arrives before its commit, and only the end says

@@ -19,8 +19,7 @@ const maxPrepared = 256
 // gorm's own PrepareStmt holds the lock of its cache while it waits for a connection.
 // SQLite has one that writes: a transaction that had it, and two callers of one new
 // statement that wanted it, waited for each other until their deadlines. Here nothing
-// is locked while anything waits, and transactions, which are the administrator's, do
-// not come by.
+// is locked while anything waits. Of the transactions only those of groups come by.
 type prepared struct {
 	*sql.DB
 	statements sync.Map // text to *sql.Stmt
@@ -73,4 +72,20 @@ func (p *prepared) QueryContext(ctx context.Context, query string, args ...any) 
 		return p.DB.QueryContext(ctx, query, args...)
 	}
 	return s.QueryContext(ctx, args...)
+}
+
+// compile makes a statement ready for within.
+func (p *prepared) compile(ctx context.Context, query string) error {
+	_, err := p.statement(ctx, query) //nolint:sqlclosecheck // it lives as long as the pool
+	return err
+}
+
+// within is QueryContext inside a transaction, for statements that were compiled before.
+func (p *prepared) within(tx *sql.Tx) func(context.Context, string, ...any) (*sql.Rows, error) {
+	return func(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+		if s, ok := p.statements.Load(query); ok {
+			return tx.StmtContext(ctx, s.(*sql.Stmt)).QueryContext(ctx, args...) //nolint:sqlclosecheck // it ends with the transaction
+		}
+		return tx.QueryContext(ctx, query, args...)
+	}
 }

@@ -62,11 +62,7 @@ func (s *Store) one(ctx context.Context, db *gorm.DB, doing, query string, args 
 // alone is one within a deadline that is set.
 func alone(ctx context.Context, db *gorm.DB, doing string, m *member) (found bool, err error) {
 	err = retry(ctx, doing, func(ctx context.Context) error {
-		rows, err := db.ConnPool.QueryContext(ctx, m.query, m.args...)
-		if err != nil {
-			return err
-		}
-		return errors.Join(m.read(rows), rows.Close())
+		return m.ask(ctx, db.ConnPool.QueryContext)
 	})
 	return m.found && err == nil, err
 }

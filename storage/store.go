@@ -248,17 +248,11 @@ func (s *Store) sendGroup(ctx context.Context, list []*member) (err error) {
 func (s *Store) groupSQLite(ctx context.Context, list []*member) error {
 	pool := s.write.ConnPool.(*prepared)
 	if len(list) == 1 {
-		rows, err := pool.QueryContext(ctx, list[0].query, list[0].args...)
-		if err != nil {
-			return err
-		}
-		return errors.Join(list[0].read(rows), rows.Close())
+		return list[0].ask(ctx, pool.QueryContext)
 	}
 	// Compiled before the transaction has the one connection that could do it.
-	statements := make([]*sql.Stmt, len(list))
-	for i, m := range list {
-		var err error
-		if statements[i], err = pool.statement(ctx, m.query); err != nil {
+	for _, m := range list {
+		if err := pool.compile(ctx, m.query); err != nil {
 			return fmt.Errorf("%w: %w", errUndone, err)
 		}
 	}
@@ -266,17 +260,8 @@ func (s *Store) groupSQLite(ctx context.Context, list []*member) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUndone, err)
 	}
-	for i, m := range list {
-		var rows *sql.Rows
-		if statements[i] != nil {
-			rows, err = tx.StmtContext(ctx, statements[i]).QueryContext(ctx, m.args...)
-		} else {
-			rows, err = tx.QueryContext(ctx, m.query, m.args...)
-		}
-		if err == nil {
-			err = errors.Join(m.read(rows), rows.Close())
-		}
-		if err != nil {
+	for _, m := range list {
+		if err := m.ask(ctx, pool.within(tx)); err != nil {
 			return fmt.Errorf("%w: %w", errUndone, errors.Join(err, tx.Rollback()))
 		}
 	}
