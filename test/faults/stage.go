@@ -1,0 +1,480 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// stage is one fault, or one control, on a database of its own.
+type stage struct {
+	fault    *fault
+	world    *world
+	chance   *dice
+	database string // past the link
+	kind     string // driver of database/sql
+	source   string // its data source
+	env      []string
+	link     *link
+	replicas []*replica
+	front    *front
+	journal  *journal
+	browser  *http.Client
+	made     // who is registered
+	quantity quantity
+	injected atomic.Int64
+
+	mu      sync.Mutex
+	secrets map[string]bool
+	buried  []application // ended sessions, looked at again at the end
+}
+
+// quantity is how long a stage goes on: for the time, and until both counts are reached.
+type quantity struct {
+	duration   time.Duration
+	refreshes  int // acknowledged
+	injections int
+	requests   int // answered
+}
+
+// result is what a stage showed.
+type result struct {
+	*finding
+	fault    *fault
+	control  string
+	injected int
+	journal  string
+	took     time.Duration
+}
+
+// play runs one stage. What it answers as an error is a failure of the tool or of the
+// machine; what the program did wrong is in the result.
+func (w *world) play(ctx context.Context, f *fault, c *control, seed uint64, q quantity) (_ *result, err error) {
+	w.stages++
+	name := fmt.Sprintf("%02d-%s", w.stages, f.name)
+	if c != nil {
+		name += "-control"
+	}
+	began := time.Now()
+	st := &stage{
+		fault: f, world: w, chance: newDice(seed, uint64(len(name))), made: w.made, quantity: q, secrets: map[string]bool{},
+		browser: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500, DisableCompression: true}},
+	}
+	defer func() { st.browser.CloseIdleConnections() }()
+	path := filepath.Join(w.dir, name+".jsonl")
+	dir := filepath.Join(w.dir, name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := st.prepare(ctx, dir); err != nil {
+		return nil, err
+	}
+	defer st.end()
+	if f.before != nil {
+		if err := f.before(ctx, st); err != nil {
+			return nil, err
+		}
+	}
+	if err := st.serve(ctx, dir); err != nil {
+		return nil, err
+	}
+	if st.front, err = newFront(ctx, st.replicas, c); err != nil {
+		return nil, err
+	}
+	if st.journal, err = newJournal(path); err != nil {
+		return nil, err
+	}
+	if err := st.load(ctx, seed, c); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s, seed %d: %w", name, seed, err), st.journal.close())
+	}
+	if err := st.journal.close(); err != nil {
+		return nil, err
+	}
+	events, err := readJournal(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &result{finding: check(events, f.rules(w.slack)), fault: f, injected: int(st.injected.Load()), journal: path}
+	if c != nil {
+		r.control = c.name
+	}
+	if err := st.afterwards(ctx, r.finding); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	r.took = time.Since(began)
+	return r, nil
+}
+
+// prepare makes the database.
+func (st *stage) prepare(ctx context.Context, dir string) error {
+	w := st.world
+	if st.fault.sqlite {
+		file := filepath.Join(dir, "grantor.db")
+		st.kind, st.source, st.database = "sqlite", "file:"+file+"?_pragma=busy_timeout(10000)", "sqlite:"+file
+		st.env = w.environment(st.database, st.fault.settings...)
+		var err error
+		st.made, err = register(ctx, dir, st.env, w.binary)
+		return err
+	}
+	name := fmt.Sprintf("stage_%d", w.stages)
+	if err := w.cluster.copyDatabase(ctx, "template_grantor", name); err != nil {
+		return err
+	}
+	st.kind, st.source = "pgx", w.cluster.url(name)
+	st.database = st.source
+	if st.fault.linked {
+		var err error
+		if st.link, err = newLink(ctx, w.cluster.address(), st.chance); err != nil {
+			return err
+		}
+		st.database = strings.Replace(st.source, w.cluster.address(), st.link.address, 1)
+	}
+	st.env = w.environment(st.database, st.fault.settings...)
+	return nil
+}
+
+func (st *stage) serve(ctx context.Context, dir string) error {
+	for i := range st.fault.replicas {
+		r := &replica{name: fmt.Sprintf("r%d", i+1), binary: st.world.binary, dir: dir, env: st.env}
+		if err := r.start(ctx); err != nil {
+			return err
+		}
+		st.replicas = append(st.replicas, r)
+	}
+	return nil
+}
+
+// load lets the applications work, injects, and waits until all is known.
+func (st *stage) load(ctx context.Context, seed uint64, c *control) error {
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	apps := make([]*application, st.fault.applications)
+	var all sync.WaitGroup
+	for i := range apps {
+		apps[i] = &application{st: st, number: i, user: st.users[i%len(st.users)], chance: newDice(seed, uint64(1000+i))}
+		all.Go(func() { apps[i].work(working) })
+	}
+	defer all.Wait()
+	defer stop()
+	if err := st.until(ctx, patience, "the load to begin", func() bool { return st.journal.refreshed() >= len(apps) }); err != nil {
+		return err
+	}
+	files := st.descriptors()
+	var sabotaging sync.WaitGroup
+	if c != nil && c.sabotage != nil {
+		sabotaging.Go(func() { c.sabotage(working, st) })
+	}
+	if err := st.inject(ctx); err != nil {
+		return err
+	}
+	stop()
+	all.Wait()
+	sabotaging.Wait()
+	// Each replica answers, or is said not to.
+	limit := st.fault.rules(st.world.slack).heal + 5*time.Second
+	_ = st.until(ctx, limit, "all replicas to be ready", func() bool {
+		for _, r := range st.replicas {
+			if !st.front.healthy(r) {
+				return false
+			}
+		}
+		return true
+	})
+	lost := 0
+	var settling sync.WaitGroup
+	var mu sync.Mutex
+	for _, a := range apps {
+		settling.Go(func() {
+			if !a.settle(limit) {
+				mu.Lock()
+				defer mu.Unlock()
+				lost++
+			}
+		})
+	}
+	settling.Wait()
+	for i := range st.buried {
+		st.buried[i].introspect()
+		st.buried[i].refresh()
+	}
+	if lost > 0 {
+		st.note(opSettle, "%d clients got no answer for %s after the last fault", lost, limit)
+	}
+	return st.measure(ctx, files)
+}
+
+// inject repeats the fault until the stage has lasted. A fault that has begun is
+// brought to its end.
+func (st *stage) inject(ctx context.Context) error {
+	q := st.quantity
+	end := time.Now().Add(q.duration)
+	reached := func() bool {
+		return st.journal.refreshed() >= q.refreshes && int(st.injected.Load()) >= q.injections && st.journal.answered() >= q.requests
+	}
+	for time.Now().Before(end) || !reached() {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !pause(ctx, st.chance.between(st.fault.every[0], st.fault.every[1])) {
+			return ctx.Err()
+		}
+		if err := st.fault.inject(ctx, st); err != nil {
+			return err
+		}
+	}
+	// The last fault needs its recovery, too.
+	pause(ctx, 500*time.Millisecond)
+	return nil
+}
+
+// begins notes that a fault is there, lifted that its cause is gone.
+func (st *stage) begins(format string, args ...any) {
+	st.injected.Add(1)
+	now := st.journal.now()
+	st.journal.write(event{Begin: now, End: now, Op: markInject, Note: fmt.Sprintf(format, args...)})
+}
+
+func (st *stage) lifted(note string, serve ...*replica) {
+	if len(serve) == 0 {
+		serve = st.replicas
+	}
+	var names []string
+	for _, r := range serve {
+		names = append(names, r.name)
+	}
+	now := st.journal.now()
+	st.journal.write(event{Begin: now, End: now, Op: markLift, By: strings.Join(names, " "), Note: note})
+}
+
+// note writes down what the tool itself saw and should not have.
+func (st *stage) note(what op, format string, args ...any) {
+	now := st.journal.now()
+	st.journal.write(event{Begin: now, End: now, Op: what, Note: fmt.Sprintf(format, args...)})
+}
+
+// calm says that the fault wants clients that pause between their requests.
+func (st *stage) calm() bool { return st.fault.calm }
+
+func (st *stage) others(but *replica) (list []*replica) {
+	for _, r := range st.replicas {
+		if r != but {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+func (st *stage) any() *replica { return st.replicas[st.chance.below(len(st.replicas))] }
+
+func (st *stage) secret(values ...string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, v := range values {
+		if v != "" {
+			st.secrets[v] = true
+		}
+	}
+}
+
+const remembered = 40
+
+func (st *stage) remember(a *application) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if len(st.buried) < remembered {
+		st.buried = append(st.buried, *a)
+	}
+}
+
+func (st *stage) until(ctx context.Context, limit time.Duration, what string, done func() bool) error {
+	deadline := time.Now().Add(limit)
+	for !done() {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("waited %s for %s", limit, what)
+		}
+		if !pause(ctx, 20*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// exec changes the database past the program: a fault or a control does.
+func (st *stage) exec(ctx context.Context, statement string, args ...any) error {
+	db, err := sql.Open(st.kind, st.source)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.ExecContext(ctx, statement, args...)
+	return err
+}
+
+func (st *stage) descriptors() (list []int) {
+	for _, r := range st.replicas {
+		list = append(list, descriptors(r.pid()))
+	}
+	return list
+}
+
+// measure looks whether descriptors went back, when nobody asks any more. Connections
+// to the database are kept on purpose, as many as the pool holds.
+func (st *stage) measure(ctx context.Context, before []int) error {
+	st.browser.CloseIdleConnections()
+	st.front.carrier.CloseIdleConnections()
+	const pool, slack = 18, 20
+	var now []int
+	err := st.until(ctx, 5*time.Second, "descriptors to be closed", func() bool {
+		now = st.descriptors()
+		for i := range now {
+			if now[i] > before[i]+pool+slack {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil && ctx.Err() == nil {
+		st.note(opMeasure, "%v descriptors, and %v when the load began", now, before)
+	}
+	return ctx.Err()
+}
+
+// afterwards stops the replicas, and looks at what they leave: rows and logs.
+func (st *stage) afterwards(ctx context.Context, f *finding) error {
+	var stopping sync.WaitGroup
+	failed := make([]error, len(st.replicas))
+	for i, r := range st.replicas {
+		stopping.Go(func() { failed[i] = r.stop() })
+	}
+	stopping.Wait()
+	for _, err := range failed {
+		if err != nil {
+			f.violate(honest, event{}, "%s", err)
+		}
+	}
+	rows, err := st.rows(ctx)
+	if err != nil {
+		return err
+	}
+	f.audit(rows)
+	for _, r := range st.replicas {
+		if err := st.searchLog(r, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (st *stage) rows(ctx context.Context) (list []row, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	db, err := sql.Open(st.kind, st.source)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(ctx, "SELECT id, generation, revoked_at IS NOT NULL, COALESCE(revoked_reason, '') FROM grants")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id []byte
+		var one row
+		if err := rows.Scan(&id, &one.generation, &one.revoked, &one.reason); err != nil {
+			return nil, err
+		}
+		one.id = hex.EncodeToString(id)
+		list = append(list, one)
+	}
+	return list, rows.Err()
+}
+
+// word is what any secret here is made of.
+var word = regexp.MustCompile(`[A-Za-z0-9._~-]{24,}`)
+
+func (st *stage) searchLog(r *replica, f *finding) error {
+	text, err := os.ReadFile(r.log())
+	if err != nil {
+		return err
+	}
+	for _, found := range word.FindAll(text, -1) {
+		if st.secrets[string(found)] {
+			f.violate(noSecrets, event{}, "a token is in the log of %s", r.name)
+		}
+	}
+	for _, sign := range []string{"panic", "WARNING: DATA RACE"} {
+		if i := strings.Index(string(text), sign); i >= 0 {
+			f.violate(noSecrets, event{}, "in the log of %s: %s", r.name, text[i:min(len(text), i+2000)])
+		}
+	}
+	return nil
+}
+
+// end leaves nothing running.
+func (st *stage) end() {
+	if st.front != nil {
+		st.front.close()
+	}
+	for _, r := range st.replicas {
+		if r.where() != "" {
+			_ = r.signal(syscall.SIGCONT)
+			_ = r.kill()
+		}
+	}
+	if st.link != nil {
+		st.link.close()
+	}
+}
+
+// fetchKeys asks for the JWKS of whichever replica has its turn.
+func (st *stage) fetchKeys(ctx context.Context) (set jose.JSONWebKeySet, by string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+st.front.address+"/.well-known/jwks.json", nil)
+	if err != nil {
+		return set, "", err
+	}
+	response, err := st.browser.Do(request)
+	if err != nil {
+		return set, "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return set, "", err
+	}
+	if response.StatusCode != http.StatusOK {
+		return set, "", errNobody
+	}
+	return set, response.Header.Get(servedBy), json.Unmarshal(body, &set)
+}
+
+func verify(token string, set jose.JSONWebKeySet) error {
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
+	if err != nil {
+		return err
+	}
+	keys := set.Key(signed.Signatures[0].Header.KeyID)
+	if len(keys) != 1 {
+		return fmt.Errorf("%d keys with its name among %d", len(keys), len(set.Keys))
+	}
+	_, err = signed.Verify(keys[0])
+	return err
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// world is what all stages share: the program, PostgreSQL, and a database that each
+// stage gets a copy of.
+type world struct {
+	dir     string
+	binary  string
+	cluster *cluster
+	slack   int // limits are so many times longer: other tests share the machine
+	stages  int
+	made
+}
+
+// made is who is registered.
+type made struct {
+	web, api credentials
+	users    []account
+}
+
+const (
+	issuer       = "https://issuer.example.com" // the same for all replicas, and through restarts
+	serverSecret = "faults-server-secret-0123456789-abcdefghijklm"
+	people       = 6
+)
+
+// newWorld builds the program from the source in root, unless binary names one.
+func newWorld(ctx context.Context, root, dir, binary string, slack int, raced bool) (_ *world, err error) {
+	w := &world{dir: dir, binary: binary, slack: slack}
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL's user walks through it
+		return nil, err
+	}
+	if binary == "" {
+		w.binary = filepath.Join(dir, "grantor")
+		if err := build(ctx, root, w.binary, raced); err != nil {
+			return nil, err
+		}
+	}
+	if w.cluster, err = newCluster(ctx, dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			w.cluster.close()
+		}
+	}()
+	const template = "template_grantor"
+	if err := w.cluster.exec(ctx, "CREATE DATABASE "+template); err != nil {
+		return nil, err
+	}
+	w.made, err = register(ctx, dir, w.environment(w.cluster.url(template)), w.binary)
+	return w, err
+}
+
+func (w *world) close() { w.cluster.close() }
+
+// environment is that of the program. Settings come without their prefix.
+func (w *world) environment(database string, settings ...string) []string {
+	env := []string{
+		"PATH=" + os.Getenv("PATH"), "GRANTOR_DATABASE=" + database, "GRANTOR_SECRETS=" + serverSecret,
+		"GRANTOR_ISSUER=" + issuer, "GRANTOR_ADDRESS=127.0.0.1:0", "GRANTOR_ACCESS_TOKEN_LIFETIME=2h",
+		// Hashing is not what is tried here, and a queue of sign-ins no fault.
+		"GRANTOR_PASSWORD_MEMORY=64", "GRANTOR_PASSWORD_TIME=1", "GRANTOR_PASSWORD_QUEUE=10000",
+	}
+	for _, s := range settings {
+		env = append(env, "GRANTOR_"+s)
+	}
+	return env
+}
+
+// register migrates a database and makes its clients and users with the program's
+// own commands.
+func register(ctx context.Context, dir string, env []string, binary string) (m made, err error) {
+	if _, err := run(ctx, dir, env, binary, "migrate", "up"); err != nil {
+		return m, err
+	}
+	if m.web, err = newClient(ctx, dir, env, binary, "web", "--grant", "password", "--grant", "refresh_token", "--scope", "openid orders"); err != nil {
+		return m, err
+	}
+	if m.api, err = newClient(ctx, dir, env, binary, "api", "--resource-server"); err != nil {
+		return m, err
+	}
+	for i := range people {
+		person := account{name: fmt.Sprintf("person%d", i+1)}
+		var said struct{ ID, Password string }
+		if err := read(&said)(run(ctx, dir, env, binary, "user", "create", person.name, "--json")); err != nil {
+			return m, err
+		}
+		person.id, person.password = said.ID, said.Password
+		m.users = append(m.users, person)
+	}
+	return m, nil
+}
+
+func newClient(ctx context.Context, dir string, env []string, binary, id string, flags ...string) (credentials, error) {
+	var said struct {
+		Secret string `json:"client_secret"`
+	}
+	args := append([]string{"client", "create", "--id", id, "--json"}, flags...)
+	err := read(&said)(run(ctx, dir, env, binary, args...))
+	return credentials{id, said.Secret}, err
+}
+
+// read decodes what a command printed.
+func read(into any) func([]byte, error) error {
+	return func(out []byte, err error) error {
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(out, into)
+	}
+}
