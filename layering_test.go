@@ -52,6 +52,9 @@ var layers = map[string][]string{
 	"test/browser": {},
 	"test/e2e":     {},
 
+	// A checker that called the code it checks would share its mistakes.
+	"test/faults": {},
+
 	// It has no code but tests, too.
 	"test/conformance": {},
 
@@ -86,30 +89,30 @@ var fences = []fence{
 	{"gorm.io", []string{"storage/*.go"}, "the store is the only user of gorm: rows stay at home"},
 	{
 		"github.com/jackc/pgx",
-		[]string{"storage/*.go", "storage/storagetest/*.go", "test/bench/*.go", "test/bench/floor/*.go"},
+		[]string{"storage/*.go", "storage/storagetest/*.go", "test/bench/*.go", "test/bench/floor/*.go", "test/faults/*.go"},
 		"database drivers are the store's business",
 	},
 	{
 		"modernc.org/sqlite",
-		[]string{"storage/*.go", "storage/storagetest/*.go"},
+		[]string{"storage/*.go", "storage/storagetest/*.go", "test/faults/*.go"},
 		"database drivers are the store's business",
 	},
 	{"github.com/mattn/go-sqlite3", nil, "it needs a C compiler (docs/decisions/0003)"},
 	{
 		"database/sql",
-		[]string{"storage/*.go", "storage/storagetest/*.go", "migrations/*.go", "test/bench/*.go"},
+		[]string{"storage/*.go", "storage/storagetest/*.go", "migrations/*.go", "test/bench/*.go", "test/faults/*.go"},
 		"SQL lives in storage and migrations: ask the store",
 	},
 	{"github.com/pressly/goose", []string{"migrations/*.go"}, "package migrations is the one door to the schema"},
 	{
 		"net/http",
-		[]string{"server/*.go", "server/*/*.go", "cmd/grantor/*.go", "examples/*/*.go", "test/bench/*.go", "test/bench/floor/*.go"},
+		[]string{"server/*.go", "server/*/*.go", "cmd/grantor/*.go", "examples/*/*.go", "test/bench/*.go", "test/bench/floor/*.go", "test/faults/*.go"},
 		"nouns and store do not know HTTP",
 	},
 	{"github.com/gorilla/mux", []string{"server/*.go"}, "all routes stand in server/routes.go"},
 	{"github.com/spf13/cobra", []string{"cmd/grantor/*.go"}, "the command line is cmd/grantor"},
 	{"github.com/knadh/koanf", []string{"config/*.go"}, "settings are loaded in one place"},
-	{"math/rand", []string{"storage/statement.go"}, "tokens and ids come from crypto/rand, handed in by cmd/grantor; only the pause before a retry may be guessed"},
+	{"math/rand", []string{"storage/statement.go", "test/faults/*.go"}, "tokens and ids come from crypto/rand, handed in by cmd/grantor; only the pause before a retry may be guessed, and faults come again from their seed"},
 	{"github.com/stretchr/testify", []string{"storage/storagetest/*.go", "server/servertest/*.go"}, "it is for tests"},
 	{"testing", []string{"storage/storagetest/*.go", "server/servertest/*.go"}, "it is for tests"},
 	{"embed", []string{"migrations/*.go", "server/*/*.go", "server/*.go", "examples/*/*.go"}, "only the schema and the pages are carried along"},
