@@ -36,6 +36,9 @@ var (
 // ID names a grant: 128 random bits. It is no secret; only the MAC makes a token.
 type ID [16]byte
 
+// idLen is the length of an ID as text.
+const idLen = 26
+
 var idText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // NewID draws an id from rand.
@@ -50,19 +53,27 @@ func NewID(rand io.Reader) (ID, error) {
 // ParseID reads what String wrote. It answers ErrID for anything else.
 func ParseID(text string) (ID, error) {
 	var id ID
-	raw, err := idText.DecodeString(text)
-	if err != nil || len(raw) != len(id) {
+	if len(text) != idLen {
 		return ID{}, ErrID
 	}
-	copy(id[:], raw)
-	if id.String() != text {
+	if n, err := idText.Decode(id[:], []byte(text)); err != nil || n != len(id) {
+		return ID{}, ErrID
+	}
+	// The decoder skips line breaks, and does not look at the bits behind the last byte.
+	var again [idLen]byte
+	idText.Encode(again[:], id[:])
+	if string(again[:]) != text {
 		return ID{}, ErrID
 	}
 	return id, nil
 }
 
 // String is the id in 26 lower-case characters that need no quoting anywhere.
-func (id ID) String() string { return idText.EncodeToString(id[:]) }
+func (id ID) String() string {
+	var text [idLen]byte
+	idText.Encode(text[:], id[:])
+	return string(text[:])
+}
 
 // State is where a grant stands before it ends.
 type State string

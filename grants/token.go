@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"strings"
+	"sync"
 )
 
 // Kind is what a token is for. It is the token's visible prefix, version
@@ -43,7 +45,13 @@ type Key struct {
 
 // Codec makes tokens with its first key and reads those of any of its keys.
 type Codec struct {
-	keys []Key
+	keys []codecKey
+}
+
+// codecKey has MACs with the key already in them: preparing one costs more than using it.
+type codecKey struct {
+	id   [keyIDLen]byte
+	macs *sync.Pool
 }
 
 // NewCodec wants at least one key, of 32 bytes or more, and no id twice.
@@ -51,6 +59,7 @@ func NewCodec(keys []Key) (*Codec, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("token codec: no key")
 	}
+	c := &Codec{}
 	seen := make(map[[keyIDLen]byte]bool, len(keys))
 	for _, k := range keys {
 		if len(k.Secret) < 32 {
@@ -60,8 +69,9 @@ func NewCodec(keys []Key) (*Codec, error) {
 			return nil, fmt.Errorf("token codec: two keys have the id %x", k.ID)
 		}
 		seen[k.ID] = true
+		c.keys = append(c.keys, codecKey{id: k.ID, macs: &sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, k.Secret)} }}})
 	}
-	return &Codec{keys: keys}, nil
+	return c, nil
 }
 
 // Mint makes the one token of (kind, grant, generation). The same three always
@@ -69,11 +79,11 @@ func NewCodec(keys []Key) (*Codec, error) {
 func (c *Codec) Mint(kind Kind, id ID, generation int64) string {
 	var raw [tokenLen]byte
 	key := c.keys[0]
-	copy(raw[:], key.ID[:])
+	copy(raw[:], key.id[:])
 	copy(raw[keyIDLen:], id[:])
 	binary.BigEndian.PutUint64(raw[keyIDLen+len(id):], uint64(generation))
-	mac := sum(key.Secret, kind, raw[:bodyLen])
-	copy(raw[bodyLen:], mac[:])
+	sum := key.sum(kind, raw[:bodyLen])
+	copy(raw[bodyLen:], sum[:])
 
 	var text [kindLen + encodedLen]byte
 	copy(text[:], kind)
@@ -94,12 +104,12 @@ func (c *Codec) Parse(kind Kind, token string) (ID, int64, error) {
 		return ID{}, 0, ErrToken
 	}
 	for _, key := range c.keys {
-		if [keyIDLen]byte(raw[:keyIDLen]) != key.ID {
+		if [keyIDLen]byte(raw[:keyIDLen]) != key.id {
 			continue
 		}
-		mac := sum(key.Secret, kind, raw[:bodyLen])
+		sum := key.sum(kind, raw[:bodyLen])
 		generation := int64(binary.BigEndian.Uint64(raw[keyIDLen+len(ID{}) : bodyLen]))
-		if !hmac.Equal(mac[:], raw[bodyLen:]) || generation < 0 {
+		if !hmac.Equal(sum[:], raw[bodyLen:]) || generation < 0 {
 			return ID{}, 0, ErrToken
 		}
 		return ID(raw[keyIDLen : keyIDLen+len(ID{})]), generation, nil
@@ -107,10 +117,20 @@ func (c *Codec) Parse(kind Kind, token string) (ID, int64, error) {
 	return ID{}, 0, ErrToken
 }
 
-func sum(secret []byte, kind Kind, body []byte) (mac [sha256.Size]byte) {
-	h := hmac.New(sha256.New, secret)
-	h.Write([]byte(kind))
-	h.Write(body)
-	h.Sum(mac[:0])
-	return mac
+// mac is one HMAC with the memory that it reads and writes.
+type mac struct {
+	hash.Hash
+	text [kindLen + bodyLen]byte
+	sum  [sha256.Size]byte
+}
+
+func (k codecKey) sum(kind Kind, body []byte) [sha256.Size]byte {
+	m := k.macs.Get().(*mac)
+	defer k.macs.Put(m)
+	m.Reset()
+	n := copy(m.text[:], kind)
+	n += copy(m.text[n:], body)
+	_, _ = m.Write(m.text[:n]) // a hash never fails
+	m.Sum(m.sum[:0])
+	return m.sum
 }

@@ -8,8 +8,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -235,4 +237,34 @@ func FuzzParse(f *testing.F) {
 		}
 		require.LessOrEqual(t, accepted, 1, "a code and a refresh token at once")
 	})
+}
+
+// Each renewal reads one token and makes another: preparing a MAC for each would be nine
+// pieces of memory. The bounds leave room for the race detector, which empties pools.
+func TestTokens_allocate_little(t *testing.T) { //nolint:paralleltest // testing.AllocsPerRun counts those of everybody
+	codec := newCodec(t, key(0))
+	token := codec.Mint(grants.Refresh, someID(7), 3)
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { codec.Mint(grants.Refresh, someID(7), 3) }), 5.0)
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _, _ = codec.Parse(grants.Refresh, token) }), 5.0)
+	text := someID(7).String()
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = grants.ParseID(text) }), 1.0)
+}
+
+// Codes and renewals come at the same time, and share MACs.
+func TestTokens_Concurrent(t *testing.T) {
+	t.Parallel()
+	codec := newCodec(t, key(0), key(100))
+	var busy sync.WaitGroup
+	for n := range byte(8) {
+		busy.Go(func() {
+			for generation := range int64(200) {
+				token := codec.Mint(grants.Refresh, someID(n), generation)
+				id, got, err := codec.Parse(grants.Refresh, token)
+				assert.NoError(t, err)
+				assert.Equal(t, someID(n), id)
+				assert.Equal(t, generation, got)
+			}
+		})
+	}
+	busy.Wait()
 }
