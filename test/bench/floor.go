@@ -46,7 +46,7 @@ func (w *world) serveFloor(ctx context.Context, o options, binary string, counte
 	}
 	for _, op := range operations() {
 		c, ok := counted[op.name]
-		if !ok || !op.hasFloor(w) {
+		if !ok || !op.hasFloor(w.kind) {
 			continue
 		}
 		f, err := w.floorOperation(op, c)

@@ -178,4 +178,3 @@ func statementOf(state string, list []string) (most string) {
 	}
 	return most
 }
-

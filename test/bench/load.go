@@ -87,6 +87,9 @@ func (s step) overHTTP(ctx context.Context, address string, workers []worker) (s
 }
 
 func (s step) run(ctx context.Context) (sample, error) {
+	if err := ctx.Err(); err != nil {
+		return sample{}, err
+	}
 	if _, err := s.drive(ctx, s.warm); err != nil {
 		return sample{}, err
 	}
@@ -95,7 +98,7 @@ func (s step) run(ctx context.Context) (sample, error) {
 		return sample{}, err
 	}
 	m, err := s.drive(ctx, s.duration)
-	if err != nil {
+	if err := cmp.Or(err, ctx.Err()); err != nil {
 		return sample{}, err
 	}
 	after, err := s.meter()
@@ -196,7 +199,10 @@ func (s step) ask(ctx context.Context, number int, began, ends time.Time) ([]uin
 		if !more {
 			return took, nil
 		}
-		took = append(took, uint32(min(time.Since(from), 4*time.Second)))
+		took = append(took, nanoseconds(time.Since(from)))
 	}
 	return took, nil
 }
+
+// nanoseconds end at four seconds, which is all that fits.
+func nanoseconds(d time.Duration) uint32 { return uint32(min(d, 4*time.Second)) }

@@ -26,18 +26,21 @@ type cluster struct {
 	version          string
 }
 
-var durable = []string{
-	"fsync=on", "synchronous_commit=on", "full_page_writes=on",
-	"shared_buffers=512MB", "max_connections=200", "max_wal_size=4GB", "checkpoint_timeout=15min",
-	"listen_addresses=127.0.0.1", "unix_socket_directories=", "timezone=UTC", "log_timezone=UTC",
+func durable() []string {
+	return []string{
+		"fsync=on", "synchronous_commit=on", "full_page_writes=on",
+		"shared_buffers=512MB", "max_connections=200", "max_wal_size=4GB", "checkpoint_timeout=15min",
+		"listen_addresses=127.0.0.1", "unix_socket_directories=", "timezone=UTC", "log_timezone=UTC",
+	}
 }
 
-func startCluster(ctx context.Context, parent string) (*cluster, error) {
+// startCluster takes more settings, PostgreSQL's own, which come after ours.
+func startCluster(ctx context.Context, parent, name string, settings ...string) (*cluster, error) {
 	binaries, err := findPostgres()
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{folder: filepath.Join(parent, "postgres"), binaries: binaries, done: make(chan struct{})}
+	c := &cluster{folder: filepath.Join(parent, name), binaries: binaries, done: make(chan struct{})}
 	if err := os.Mkdir(c.folder, 0o700); err != nil {
 		return nil, err
 	}
@@ -57,10 +60,10 @@ func startCluster(ctx context.Context, parent string) (*cluster, error) {
 		return nil, err
 	}
 	args := []string{"-D", c.data(), "-p", strconv.Itoa(c.port)}
-	for _, setting := range durable {
+	for _, setting := range append(durable(), settings...) {
 		args = append(args, "-c", setting)
 	}
-	log, err := os.Create(filepath.Join(parent, "postgres.log"))
+	log, err := os.Create(filepath.Join(parent, name+".log"))
 	if err != nil {
 		return nil, err
 	}
@@ -87,11 +90,7 @@ func (c *cluster) ready(ctx context.Context) error {
 		conn, err := pgx.Connect(ctx, c.url("postgres"))
 		if err == nil {
 			defer func() { _ = conn.Close(ctx) }()
-			if err := conn.QueryRow(ctx, "SHOW server_version").Scan(&c.version); err != nil {
-				return err
-			}
-			_, err = conn.Exec(ctx, "CREATE DATABASE grantor")
-			return err
+			return conn.QueryRow(ctx, "SHOW server_version").Scan(&c.version)
 		}
 		select {
 		case <-c.done:
@@ -101,6 +100,16 @@ func (c *cluster) ready(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+func (c *cluster) create(ctx context.Context, database string) error {
+	conn, err := pgx.Connect(ctx, c.url("postgres"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{database}.Sanitize())
+	return err
 }
 
 func (c *cluster) command(ctx context.Context, name string, args ...string) *exec.Cmd {

@@ -74,20 +74,38 @@ func processCPU(pid int) (time.Duration, error) {
 	return ticks(fields, 11, 12), nil
 }
 
-// treeCPU is that of a process whose children have one thread each, with those that
-// ended. Of each child the scheduler's own count is taken, in nanoseconds: 16 times
-// up to a tick would be several per cent of a short step.
-func treeCPU(pid int) (time.Duration, error) {
+// treeCPU is that of a process and all that it started, with those that ended.
+func treeCPU(pid int) (sum time.Duration, err error) {
+	pids, err := familyOf(pid)
+	if err != nil {
+		return 0, err
+	}
+	for i, one := range pids {
+		fields, err := stat(one)
+		if err != nil && i == 0 {
+			return 0, err
+		}
+		if err == nil { // a child may have ended meanwhile: then its parent has its time
+			sum += ticks(fields, 11, 12, 13, 14)
+		}
+	}
+	return sum, nil
+}
+
+// backendsCPU is that of a process whose children have one thread each, PostgreSQL. Of
+// each child the scheduler's own count is taken, in nanoseconds: 16 times up to a tick
+// would be several per cent of a short step.
+func backendsCPU(pid int) (time.Duration, error) {
 	fields, err := stat(pid)
 	if err != nil {
 		return 0, err
 	}
 	sum := ticks(fields, 11, 12, 13, 14)
-	children, err := childrenOf(pid)
+	family, err := familyOf(pid)
 	if err != nil {
 		return 0, err
 	}
-	for _, child := range children {
+	for _, child := range family[1:] {
 		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", child)); err == nil {
 			ns, _, _ := strings.Cut(string(text), " ")
 			n, err := strconv.ParseInt(ns, 10, 64)
@@ -103,31 +121,57 @@ func treeCPU(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
-func childrenOf(pid int) ([]int, error) {
+// familyOf is a process, its children and theirs, and so on.
+func familyOf(pid int) ([]int, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return nil, err
 	}
-	var children []int
+	children := map[string][]int{}
 	for _, name := range stats {
 		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		fields, err := stat(child)
-		if err == nil && fields[1] == strconv.Itoa(pid) {
-			children = append(children, child)
+		if fields, err := stat(child); err == nil {
+			children[fields[1]] = append(children[fields[1]], child)
 		}
 	}
-	return children, nil
+	family := []int{pid}
+	for i := 0; i < len(family); i++ {
+		family = append(family, children[strconv.Itoa(family[i])]...)
+	}
+	return family, nil
 }
 
-// residentKiB is VmRSS.
-func residentKiB(pid int) (int, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
+// residentKiB is the sum of VmRSS. One that ended has none.
+func residentKiB(pids []int) (sum int, err error) {
+	for i, pid := range pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil && i == 0 {
+			return 0, err
+		}
+		_, rest, _ := strings.Cut(string(text), "VmRSS:")
+		line, _, _ := strings.Cut(rest, "kB")
+		kib, _ := strconv.Atoi(strings.TrimSpace(line))
+		sum += kib
 	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	return sum, nil
+}
+
+// availableBytes is the memory that a program can have without swapping.
+func availableBytes() int64 {
+	text, _ := os.ReadFile("/proc/meminfo")
+	_, rest, _ := strings.Cut(string(text), "MemAvailable:")
 	line, _, _ := strings.Cut(rest, "kB")
-	return strconv.Atoi(strings.TrimSpace(line))
+	kib, _ := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	return kib << 10
+}
+
+// freeBytes is the room that is left where the folder is.
+func freeBytes(folder string) int64 {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(folder, &s); err != nil {
+		return 0
+	}
+	return int64(s.Bavail) * s.Bsize
 }
 
 // loadAverage is the machine's, of the last minute and the last five.

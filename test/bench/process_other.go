@@ -15,7 +15,11 @@ func childAttr(syscall.Signal, bool) *syscall.SysProcAttr { return nil }
 func serverUser() (uid, gid uint32, ok bool)              { return 0, 0, false }
 func processCPU(int) (time.Duration, error)               { return 0, errNoProc }
 func treeCPU(int) (time.Duration, error)                  { return 0, errNoProc }
-func residentKiB(int) (int, error)                        { return 0, errNoProc }
+func backendsCPU(int) (time.Duration, error)              { return 0, errNoProc }
+func familyOf(int) ([]int, error)                         { return nil, errNoProc }
+func residentKiB([]int) (int, error)                      { return 0, errNoProc }
+func availableBytes() int64                               { return 0 }
+func freeBytes(string) int64                              { return 0 }
 func loadAverage() string                                 { return "unknown" }
 func processorName() string                               { return "unknown" }
 func kernel() string                                      { return "unknown" }

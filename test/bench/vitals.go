@@ -13,8 +13,7 @@ import (
 // vitals are what an operator feels before any request.
 type vitals struct {
 	BinaryMiB  float64   `json:"binary_mib"`
-	BuildSecs  float64   `json:"first_build_s,omitempty"` // on an empty build cache
-	ReadyMs    []float64 `json:"ready_ms"`                // from exec to the first 200 of /readyz, on an existing database
+	ReadyMs    []float64 `json:"ready_ms"` // from exec to the first 200 of /readyz, on an existing database
 	IdleMiB    float64   `json:"idle_mib"`
 	LoadedMiB  float64   `json:"loaded_mib"` // the most seen at concurrency 64, logins included
 	SettledMiB float64   `json:"settled_mib"`
@@ -23,7 +22,8 @@ type vitals struct {
 
 const loadedClients = 64
 
-func (w *world) vitals(ctx context.Context, o options) (v vitals, err error) {
+func (w *world) vitals(ctx context.Context, o options) (*vitals, error) {
+	v := new(vitals)
 	info, err := os.Stat(w.binary)
 	if err != nil {
 		return v, err
@@ -34,6 +34,7 @@ func (w *world) vitals(ctx context.Context, o options) (v vitals, err error) {
 		starts = 2
 	}
 	for range starts {
+		progress("%s: starting", w.kind)
 		took, err := w.timeStart(ctx)
 		if err != nil {
 			return v, err
@@ -41,7 +42,7 @@ func (w *world) vitals(ctx context.Context, o options) (v vitals, err error) {
 		v.ReadyMs = append(v.ReadyMs, took)
 	}
 	slices.Sort(v.ReadyMs)
-	return v, w.memory(ctx, o, &v)
+	return v, w.memory(ctx, o, v)
 }
 
 // timeStart asks /readyz on an address chosen before, as a supervisor does.
@@ -78,6 +79,7 @@ func (w *world) timeStart(ctx context.Context) (float64, error) {
 // memory looks at a server that has just started, at 64 clients that renew and log in,
 // and at what is left of it.
 func (w *world) memory(ctx context.Context, o options, v *vitals) error {
+	progress("%s: memory", w.kind)
 	p, address, err := w.serve(ctx)
 	if err != nil {
 		return err
@@ -86,7 +88,7 @@ func (w *world) memory(ctx context.Context, o options, v *vitals) error {
 	if err := wait(ctx, min(o.settle, 2*time.Second)); err != nil {
 		return err
 	}
-	if v.IdleMiB, err = mebibytes(p.pid()); err != nil {
+	if v.IdleMiB, err = mebibytes(p); err != nil {
 		return err
 	}
 	var workers []worker
@@ -107,6 +109,8 @@ func (w *world) memory(ctx context.Context, o options, v *vitals) error {
 	}()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	var family []int
+	looked := 0
 	for running := true; running; {
 		select {
 		case err := <-ended:
@@ -116,45 +120,33 @@ func (w *world) memory(ctx context.Context, o options, v *vitals) error {
 			running = false
 		case <-tick.C:
 		}
-		now, err := mebibytes(p.pid())
+		// Its children begin soon, and to look for them takes a look at every process.
+		if looked++; looked%25 == 1 || !running {
+			if family, err = familyOf(p.pid()); err != nil {
+				return err
+			}
+		}
+		kib, err := residentKiB(family)
 		if err != nil {
 			return err
 		}
-		v.LoadedMiB = max(v.LoadedMiB, now)
+		v.LoadedMiB = max(v.LoadedMiB, float64(kib)/1024)
 	}
 	if err := wait(ctx, o.settle); err != nil {
 		return err
 	}
 	v.SettledIn = o.settle.String()
-	v.SettledMiB, err = mebibytes(p.pid())
+	v.SettledMiB, err = mebibytes(p)
 	return err
 }
 
-// tableSize is what sessions take on disk, on PostgreSQL.
-type tableSize struct {
-	Rows    int64 `json:"rows"`
-	Heap    int64 `json:"heap_bytes"` // with TOAST and maps
-	Indexes int64 `json:"index_bytes"`
-	Updates int64 `json:"updates"`
-	HOT     int64 `json:"hot_updates"` // those that touched no index
-}
-
-func (t tableSize) perRow(bytes int64) float64 { return float64(bytes) / float64(t.Rows) }
-
-func (t tableSize) hotShare() float64 { return 100 * float64(t.HOT) / float64(max(t.Updates, 1)) }
-
-func (w *world) tableSize(ctx context.Context) (t tableSize, err error) {
-	if w.pool == nil {
-		return t, nil
+// mebibytes is the memory of a server and all that it started.
+func mebibytes(p *process) (float64, error) {
+	pids, err := familyOf(p.pid())
+	if err != nil {
+		return 0, err
 	}
-	err = w.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM grants), pg_table_size('grants'), pg_indexes_size('grants'),
- pg_stat_get_tuples_updated('grants'::regclass), pg_stat_get_tuples_hot_updated('grants'::regclass)`).
-		Scan(&t.Rows, &t.Heap, &t.Indexes, &t.Updates, &t.HOT)
-	return t, err
-}
-
-func mebibytes(pid int) (float64, error) {
-	kib, err := residentKiB(pid)
+	kib, err := residentKiB(pids)
 	return float64(kib) / 1024, err
 }
 

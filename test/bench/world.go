@@ -6,13 +6,13 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +36,8 @@ const (
 	verifier     = "bench-code-verifier-0123456789-abcdefghijklmnop"
 	userName     = "alice"
 	tokenLife    = 12 * time.Hour // longer than any run
+	codeLife     = 24 * time.Hour // too, so that codes can be made ahead
+	sessionLife  = 90 * 24 * time.Hour
 )
 
 // world is one database with everything that the operations need in it.
@@ -69,16 +71,11 @@ type world struct {
 	columns  string // of grants, without id and user_id
 	template map[string]grants.ID
 	made     uint64 // grants so far
+	began    time.Time
 
 	population map[string]span // the sessions that are there from the beginning, by client
 	taken      map[string]int  // chain sets made of them
 	chainCount int             // sessions in a chain set
-}
-
-// span is a run of grant numbers.
-type span struct {
-	first uint64
-	count int
 }
 
 type credentials struct{ ID, Secret string }
@@ -100,9 +97,16 @@ var registrations = map[string][]string{
 	"api": {"--grant", "client_credentials", "--resource-server"},
 }
 
-func newWorld(ctx context.Context, o options, kind, dir, binary string) (_ *world, err error) {
+// site is where a world is.
+type site struct {
+	dir, binary string
+	name        string   // of its folder, and of its database
+	cluster     *cluster // nil: SQLite
+}
+
+func newWorld(ctx context.Context, o options, at site) (_ *world, err error) {
 	w := &world{
-		kind: kind, dir: filepath.Join(dir, kind), binary: binary, chains: map[string]*chainSet{}, access: map[string][]string{}, shown: map[string][]grants.ID{},
+		kind: sqlite, dir: filepath.Join(at.dir, at.name), binary: at.binary, cluster: at.cluster, chains: map[string]*chainSet{}, access: map[string][]string{}, shown: map[string][]grants.ID{},
 		clients: map[string]credentials{}, template: map[string]grants.ID{},
 		population: map[string]span{}, taken: map[string]int{}, chainCount: o.chains,
 	}
@@ -115,11 +119,11 @@ func newWorld(ctx context.Context, o options, kind, dir, binary string) (_ *worl
 		return nil, err
 	}
 	w.url = "sqlite:" + filepath.Join(w.dir, "grantor.db")
-	if kind == postgres {
-		if w.cluster, err = startCluster(ctx, w.dir); err != nil {
+	if w.cluster != nil {
+		w.kind, w.url = postgres, w.cluster.url(at.name)
+		if err := w.cluster.create(ctx, at.name); err != nil {
 			return nil, err
 		}
-		w.url = w.cluster.url("grantor")
 	}
 	w.env = []string{
 		"PATH=" + os.Getenv("PATH"), "GRANTOR_DATABASE=" + w.url, "GRANTOR_SECRETS=" + serverSecret, "GRANTOR_ISSUER=" + issuer,
@@ -211,6 +215,7 @@ func (w *world) open(ctx context.Context, o options) (err error) {
 // begin writes the templates through the store, and the grants that are only there.
 func (w *world) begin(ctx context.Context, o options) error {
 	now := time.Now()
+	w.began = now
 	who, err := w.store.UserByLogin(ctx, userName)
 	if err != nil {
 		return err
@@ -227,12 +232,11 @@ func (w *world) begin(ctx context.Context, o options) error {
 	}
 	sum := sha256.Sum256([]byte(verifier))
 	for id, g := range map[string]grants.Grant{
-		"app-jwt":    {Generation: 1, ExpiresAt: now.Add(90 * 24 * time.Hour)},
-		"app-opaque": {Generation: 1, ExpiresAt: now.Add(90 * 24 * time.Hour)},
-		// A code: it may be redeemed for longer than 60 seconds, so that they can be made ahead.
+		"app-jwt":    {Generation: 1, ExpiresAt: now.Add(sessionLife)},
+		"app-opaque": {Generation: 1, ExpiresAt: now.Add(sessionLife)},
 		"web": {
 			RedirectURI: redirectURI, CodeChallenge: base64.RawURLEncoding.EncodeToString(sum[:]), BrowserID: browser.ID,
-			ExpiresAt: now.Add(24 * time.Hour), Details: grants.Details{Nonce: "bench-nonce-0123456789", ACR: "1"},
+			ExpiresAt: now.Add(codeLife), Details: grants.Details{Nonce: "bench-nonce-0123456789", ACR: "1"},
 		},
 	} {
 		if g.ID, err = grants.NewID(rand.Reader); err != nil {
@@ -253,138 +257,25 @@ func (w *world) begin(ctx context.Context, o options) error {
 		return err
 	}
 	for _, client := range []string{"app-jwt", "app-opaque"} {
-		w.population[client] = span{w.made + 1, o.grants / 2}
-		if _, err = w.copyGrants(ctx, client, o.grants/2); err != nil {
+		if w.population[client], err = w.generate(ctx, client, o.grants/2, now.Add(sessionLife)); err != nil {
 			return err
 		}
 	}
 	// A deny-list in use: on an empty one PostgreSQL plans to read it whole, and its
 	// backends keep that plan until the table is analyzed again.
-	if err := w.fillDenyList(ctx, o.grants/10); err != nil {
+	if err := w.fillDenyList(ctx, min(o.grants/10, 100_000)); err != nil {
 		return err
 	}
 	return w.analyze(ctx)
 }
 
-func (w *world) fillDenyList(ctx context.Context, count int) error {
-	const statement = `INSERT INTO denied_tokens (jti, expires_at) VALUES ($1, $2)`
-	ends := time.Now().Add(tokenLife).UnixMicro()
-	if w.kind == sqlite {
-		return w.inTransaction(ctx, statement, count, func(int) []any { return []any{rand.Text(), ends} })
-	}
-	list := make([]string, count)
-	for i := range list {
-		list[i] = rand.Text()
-	}
-	_, err := w.pool.Exec(ctx, `INSERT INTO denied_tokens (jti, expires_at) SELECT unnest($1::text[]), $2`, list, ends)
-	return err
-}
-
 const agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-
-// grantID is the number's id: the same in every run, and as good as random to an index.
-func grantID(number uint64) grants.ID {
-	sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte("bench"), number))
-	return grants.ID(sum[:16])
-}
-
-// copyGrants adds that many copies of a client's template, spread over the users.
-func (w *world) copyGrants(ctx context.Context, client string, count int) ([]grants.ID, error) {
-	ids := make([]grants.ID, count)
-	for i := range ids {
-		w.made++
-		ids[i] = grantID(w.made)
-	}
-	from := w.template[client]
-	if w.kind == sqlite {
-		return ids, w.inTransaction(ctx, `INSERT INTO grants (id, user_id, `+w.columns+`) SELECT ?, ?, `+w.columns+` FROM grants WHERE id = ?`,
-			count, func(i int) []any { return []any{ids[i][:], w.userIDs[i%len(w.userIDs)], from[:]} })
-	}
-	const batch = 10000
-	for begin := 0; begin < count; begin += batch {
-		part := ids[begin:min(begin+batch, count)]
-		raw, owners := make([][]byte, len(part)), make([]string, len(part))
-		for i := range part {
-			raw[i], owners[i] = part[i][:], w.userIDs[(begin+i)%len(w.userIDs)]
-		}
-		// The template is one row; the rest of its columns are the copies'.
-		if _, err := w.pool.Exec(ctx, `INSERT INTO grants (id, user_id, `+w.columns+`) SELECT n.id, n.owner, `+w.columns+`
- FROM (SELECT `+w.columns+` FROM grants WHERE id = $1) t, unnest($2::bytea[], $3::text[]) AS n (id, owner)`, from[:], raw, owners); err != nil {
-			return nil, err
-		}
-	}
-	return ids, nil
-}
-
-// copyUsers makes as many users as there shall be, like the one that the program made.
-func (w *world) copyUsers(ctx context.Context, count int) error {
-	columns, err := w.columnsOf(ctx, "users", "id", "name", "name_key")
-	if err != nil {
-		return err
-	}
-	from := w.userIDs[0]
-	for i := 1; i < count; i++ {
-		w.userIDs = append(w.userIDs, fmt.Sprintf("bench-user-%013d", i))
-	}
-	if w.kind == sqlite {
-		return w.inTransaction(ctx, `INSERT INTO users (id, name, name_key, `+columns+`) SELECT ?, ?, ?, `+columns+` FROM users WHERE id = ?`,
-			len(w.userIDs)-1, func(i int) []any { id := w.userIDs[i+1]; return []any{id, id, id, from} })
-	}
-	_, err = w.pool.Exec(ctx, `INSERT INTO users (id, name, name_key, `+columns+`) SELECT n.id, n.id, n.id, `+columns+`
- FROM (SELECT `+columns+` FROM users WHERE id = $1) t, unnest($2::text[]) AS n (id)`, from, w.userIDs[1:])
-	return err
-}
-
-func (w *world) inTransaction(ctx context.Context, statement string, count int, args func(int) []any) error {
-	tx, err := w.file.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	prepared, err := tx.PrepareContext(ctx, statement)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = prepared.Close() }()
-	for i := range count {
-		if _, err := prepared.ExecContext(ctx, args(i)...); err != nil {
-			return err
-		}
-	}
-	return tx.Commit()
-}
-
-func (w *world) columnsOf(ctx context.Context, table string, without ...string) (string, error) {
-	var list string
-	var err error
-	if w.kind == sqlite {
-		err = w.file.QueryRowContext(ctx, `SELECT group_concat(name, ',') FROM pragma_table_info(?)`, table).Scan(&list)
-	} else {
-		err = w.pool.QueryRow(ctx, `SELECT string_agg(column_name, ',') FROM information_schema.columns WHERE table_name = $1`, table).Scan(&list)
-	}
-	var kept []string
-	for _, name := range strings.Split(list, ",") {
-		if !strings.Contains(","+strings.Join(without, ",")+",", ","+name+",") {
-			kept = append(kept, name)
-		}
-	}
-	return strings.Join(kept, ", "), err
-}
-
-// analyze lets the planner know the tables, as autovacuum would soon.
-func (w *world) analyze(ctx context.Context) error {
-	if w.kind == sqlite {
-		return nil
-	}
-	_, err := w.pool.Exec(ctx, "VACUUM ANALYZE")
-	return err
-}
 
 var readyLine = regexp.MustCompile(`listening on ([^ ,]+),`)
 
-// serve starts the program and answers its address.
-func (w *world) serve(ctx context.Context) (p *process, address string, err error) {
-	p, err = start(ctx, filepath.Join(w.dir, "grantor.log"), "", w.env, w.binary, "serve")
+// serve starts the program, with more environment, and answers its address.
+func (w *world) serve(ctx context.Context, env ...string) (p *process, address string, err error) {
+	p, err = start(ctx, filepath.Join(w.dir, "grantor.log"), "", append(slices.Clone(w.env), env...), w.binary, "serve")
 	if err != nil {
 		return nil, "", err
 	}
@@ -396,18 +287,18 @@ func (w *world) serve(ctx context.Context) (p *process, address string, err erro
 	return p, match[1], nil
 }
 
-// meterOf measures servers on this database, and the database.
+// meterOf measures servers on this database, with what they started, and the database.
 func (w *world) meterOf(servers ...*process) meter {
 	return func() (u usage, err error) {
 		for _, p := range servers {
-			used, err := processCPU(p.pid())
+			used, err := treeCPU(p.pid())
 			if err != nil {
 				return u, err
 			}
 			u.server += used
 		}
 		if w.cluster != nil {
-			if u.database, err = treeCPU(w.cluster.pid()); err != nil {
+			if u.database, err = backendsCPU(w.cluster.pid()); err != nil {
 				return u, err
 			}
 		}
@@ -428,8 +319,5 @@ func (w *world) close() {
 	}
 	if w.file != nil {
 		_ = w.file.Close()
-	}
-	if w.cluster != nil {
-		w.cluster.stop()
 	}
 }

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// mixedResult is renewing and introspecting at fixed rates, without and with a storm of
+// logins, in turns.
+type mixedResult struct {
+	Share      float64       `json:"share"` // of what both do at most when they run at once; 0: the rates were given
+	Base       []*baseResult `json:"base"`
+	Storms     []stormSample `json:"storms"`
+	DurationMs float64       `json:"duration_ms"`
+	Usage      []mixedUsage  `json:"usage"` // of the steps with logins
+}
+
+type baseResult struct {
+	Operation string   `json:"operation"`
+	AtMost    float64  `json:"requests_per_second_at_most"`
+	Without   []sample `json:"without"`
+	With      []sample `json:"with"`
+}
+
+// mixedUsage is processor time used per second, of all processors.
+type mixedUsage struct {
+	Server    float64 `json:"server"`
+	Database  float64 `json:"database"`
+	Generator float64 `json:"generator"`
+}
+
+// stormSample is one storm of logins.
+type stormSample struct {
+	Offered      float64 `json:"offered_per_second"`
+	Done         float64 `json:"done_per_second"`
+	TurnedAway   float64 `json:"turned_away_per_second"` // 503 with Retry-After
+	DoneP50      float64 `json:"done_p50_us"`
+	DoneP99      float64 `json:"done_p99_us"`
+	TurnedP50    float64 `json:"turned_away_p50_us"`
+	TurnedP99    float64 `json:"turned_away_p99_us"`
+	SentLateP99  float64 `json:"sent_late_p99_us"` // how far the generator was behind its schedule
+	Connections  int     `json:"connections"`
+	lates, taken []uint32
+	turned       []uint32
+}
+
+// mixed offers what about a third of the machine can do, so that there is room that
+// logins may have, and then more logins than there is room for.
+func (w *world) mixed(ctx context.Context, o options) (*mixedResult, error) {
+	r := &mixedResult{Share: o.mixedShare, DurationMs: float64(o.mixedDuration.Milliseconds())}
+	p, address, err := w.serve(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer p.stop()
+	var workers [][]worker
+	for _, name := range []string{"refresh/jwt", "introspect/opaque/active"} {
+		list, err := find(name).workers(ctx, w, "mixed", o.concurrency, 0)
+		if err != nil {
+			return r, err
+		}
+		workers, r.Base = append(workers, list), append(r.Base, &baseResult{Operation: name})
+	}
+	base := func(duration time.Duration, rates []float64, beside func() error) ([]sample, error) {
+		samples, errs := make([]sample, len(workers)), make([]error, len(workers)+1)
+		var all sync.WaitGroup
+		for i := range workers {
+			all.Go(func() {
+				s := step{warm: o.warm, duration: duration, rate: rates[i], meter: func() (usage, error) { return usage{}, nil }}
+				samples[i], errs[i] = s.overHTTP(ctx, address, workers[i])
+			})
+		}
+		if beside != nil {
+			all.Go(func() { errs[len(workers)] = beside() })
+		}
+		all.Wait()
+		for i := range samples {
+			if errs[i] == nil {
+				samples[i].summarize()
+			}
+		}
+		return samples, errors.Join(errs...)
+	}
+	progress("%s: mixed load, what both do at most", w.kind)
+	most, err := base(2*o.duration, []float64{0, 0}, nil)
+	if err != nil {
+		return r, err
+	}
+	rates := []float64{o.mixedRefresh, o.mixedIntrospect}
+	for i, m := range most {
+		r.Base[i].AtMost = m.Rate
+		if rates[i] == 0 {
+			rates[i] = m.Rate * o.mixedShare
+		} else {
+			r.Share = 0
+		}
+	}
+	for round := range o.rounds {
+		for turn := range 2 {
+			with := (round+turn)%2 == 1
+			progress("%s: mixed load, round %d of %d, logins %v", w.kind, round+1, o.rounds, with)
+			var storm func() error
+			if with {
+				storm = func() error { return w.storm(ctx, o, address, r) }
+			}
+			meter := w.meterOf(p)
+			before, err := meter()
+			if err != nil {
+				return r, err
+			}
+			samples, err := base(o.mixedDuration, rates, storm)
+			if err != nil {
+				return r, fmt.Errorf("logins %v: %w", with, err)
+			}
+			after, err := meter()
+			if err != nil {
+				return r, err
+			}
+			if with {
+				s := o.mixedDuration.Seconds()
+				r.Usage = append(r.Usage, mixedUsage{(after.server - before.server).Seconds() / s, (after.database - before.database).Seconds() / s, (after.own - before.own).Seconds() / s})
+			}
+			for i, m := range samples {
+				if with {
+					r.Base[i].With = append(r.Base[i].With, m)
+				} else {
+					r.Base[i].Without = append(r.Base[i].Without, m)
+				}
+			}
+		}
+	}
+	return r, nil
+}
+
+// storm offers logins on a schedule that no answer delays: each takes a connection that
+// is free, or a new one.
+func (w *world) storm(ctx context.Context, o options, address string, r *mixedResult) error {
+	workers, err := find("password").workers(ctx, w, toGrantor, 1, 0)
+	if err != nil {
+		return err
+	}
+	request := workers[0].next()
+	duration := o.warm + o.mixedDuration
+	var mu sync.Mutex
+	var free []*wire
+	var failed error
+	var storm stormSample
+	defer func() {
+		for _, c := range free {
+			c.close()
+		}
+	}()
+	one := func(c *wire, due time.Time) error {
+		if c == nil {
+			var err error
+			if c, err = dial(ctx, address, duration+patience); err != nil {
+				return err
+			}
+		}
+		late := time.Since(due)
+		status, body, err := c.do(request)
+		took := time.Since(due)
+		if err == nil && status != http.StatusServiceUnavailable { // wire.go wants its Retry-After
+			err = workers[0].check(status, body)
+		}
+		if err != nil {
+			c.close()
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if free = append(free, c); status == http.StatusServiceUnavailable {
+			storm.turned = append(storm.turned, nanoseconds(took))
+		} else {
+			storm.taken = append(storm.taken, nanoseconds(took))
+		}
+		storm.lates = append(storm.lates, nanoseconds(late))
+		return nil
+	}
+	began := time.Now()
+	interval := time.Duration(float64(time.Second) / o.logins)
+	tick := time.NewTicker(max(interval/4, time.Millisecond))
+	defer tick.Stop()
+	var all sync.WaitGroup
+	defer all.Wait() // before the connections are closed, also after an error
+	for due := began; due.Sub(began) < duration; due = due.Add(interval) {
+		for time.Until(due) > 0 {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		mu.Lock()
+		var c *wire
+		if n := len(free); n > 0 {
+			c, free = free[n-1], free[:n-1]
+		} else {
+			storm.Connections++
+		}
+		err := failed
+		mu.Unlock()
+		if err != nil {
+			return err
+		}
+		all.Go(func() {
+			if err := one(c, due); err != nil {
+				mu.Lock()
+				failed = errors.Join(failed, err)
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	storm.summarize(o.logins, time.Since(began))
+	r.Storms = append(r.Storms, storm)
+	return failed
+}
+
+func (s *stormSample) summarize(offered float64, elapsed time.Duration) {
+	for _, list := range [][]uint32{s.taken, s.turned, s.lates} {
+		slices.Sort(list)
+	}
+	s.Offered, s.Done, s.TurnedAway = offered, float64(len(s.taken))/elapsed.Seconds(), float64(len(s.turned))/elapsed.Seconds()
+	s.DoneP50, s.DoneP99, s.TurnedP50, s.TurnedP99 = quantile(s.taken, 0.5), quantile(s.taken, 0.99), quantile(s.turned, 0.5), quantile(s.turned, 0.99)
+	s.SentLateP99 = quantile(s.lates, 0.99)
+	s.taken, s.turned, s.lates = nil, nil, nil
+}
