@@ -138,16 +138,24 @@ func (s *Store) Begin(ctx context.Context, g grants.Grant, checked time.Time) (b
 type AccessRecord struct {
 	Denied      bool // this one access token was revoked
 	ClientAlive bool
-	Grant       *grants.Grant // nil: dead, or the token has none
+	Grant       *grants.Grant // nil: dead, or the token has none; without its Details
 	UserName    string
 	UserEmail   string
 	UserUpdated time.Time
 
-	profile string
+	profile, details string
 }
 
-// Profile is what the user's row says. It is read from its JSON here because most who
-// ask about a token do not want it.
+// Details are the grant's. Like Profile they are read from their JSON here, because most
+// who ask about a token want neither.
+func (a AccessRecord) Details() (grants.Details, error) {
+	if a.Grant == nil {
+		return grants.Details{}, nil
+	}
+	return decodeDetails(a.Grant.ID, a.details)
+}
+
+// Profile is what the user's row says.
 func (a AccessRecord) Profile() (users.Profile, error) {
 	if a.Grant == nil {
 		return users.Profile{}, nil
@@ -179,15 +187,12 @@ func (s *Store) Access(ctx context.Context, id grants.ID, clientID, jti string, 
 		return AccessRecord{}, fmt.Errorf("%w: introspection answered nothing", ErrUnavailable)
 	}
 	if generation != nil && name != nil {
-		a.UserName, a.UserEmail, a.UserUpdated, a.profile = *name, *email, fromMicros(*updated), *claims
+		a.UserName, a.UserEmail, a.UserUpdated, a.profile, a.details = *name, *email, fromMicros(*updated), *claims, *details
 		a.Grant = &grants.Grant{
 			ID: id, ClientID: *client, UserID: *user, Scope: grants.SplitScope(*scope), Audience: grants.SplitScope(*audience), State: grants.Live,
 			Generation: *generation, RotatedAt: fromMicros(*rotated), CreatedAt: fromMicros(*created), ExpiresAt: fromMicros(*ends),
 		}
 		if a.Grant.BrowserID, err = scanID(browser); err != nil {
-			return AccessRecord{}, err
-		}
-		if a.Grant.Details, err = decodeDetails(id, *details); err != nil {
 			return AccessRecord{}, err
 		}
 	}

@@ -50,7 +50,9 @@ func TestGrants_round_trip(t *testing.T) {
 		require.Equal(t, want.UserID, access.Grant.UserID)
 		require.Equal(t, want.ClientID, access.Grant.ClientID)
 		require.Equal(t, want.BrowserID, access.Grant.BrowserID)
-		require.Equal(t, want.Details, access.Grant.Details)
+		details, err := access.Details()
+		require.NoError(t, err)
+		require.Equal(t, want.Details, details)
 
 		_, err = e.Store.Begin(ctx, want, time.Time{})
 		require.ErrorIs(t, err, storage.ErrGrantExists)

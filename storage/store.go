@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
@@ -174,10 +175,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	}
 	lanes := config.Copy()
 	lanes.MaxConns = int32(s.groups.free)
-	lanes.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, laneSettings)
-		return err
-	}
+	lanes.AfterConnect = prepareLane
 	if s.lanes, err = pgxpool.NewWithConfig(ctx, lanes); err != nil {
 		return err
 	}
@@ -194,9 +192,20 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 // one more backend costs the database as much as several more rows.
 const maxLanes = 4
 
-// A group that waits for a lock holds up its members, so it soon gives up, and they go on
-// one by one. A deadlock ends by this before the database looks for one.
-const laneSettings = `SET lock_timeout = '100ms'`
+// prepareLane says what is good for statements that find one row by its key. A group that
+// waits for a lock holds up its members, so it soon gives up, and they go on one by one: a
+// deadlock ends by this before the database looks for one. And a small table must not be
+// planned to be read whole, for the plan stays while the table grows. An engine that knows
+// neither setting does without.
+func prepareLane(ctx context.Context, conn *pgx.Conn) error {
+	for _, setting := range []string{`SET lock_timeout = '100ms'`, `SET enable_seqscan = off`} {
+		_, err := conn.Exec(ctx, setting)
+		if refused := new(pgconn.PgError); err != nil && !errors.As(err, &refused) {
+			return err
+		}
+	}
+	return nil
+}
 
 // groupPostgres runs a group past database/sql, which has no word for it.
 func (s *Store) groupPostgres(ctx context.Context, list []*member, wrap func([]string, func() error) error) error {

@@ -49,6 +49,10 @@ func (h *Handler) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	details, err := record.Details()
+	if err != nil {
+		return err
+	}
 	client, err := h.Store.RegisteredClient(ctx, c.ClientID)
 	if errors.Is(err, clients.ErrNotFound) {
 		return invalidToken("the client is gone")
@@ -59,7 +63,7 @@ func (h *Handler) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	}
 	answer := map[string]any{}
 	user := users.User{Name: record.UserName, Email: record.UserEmail, UpdatedAt: record.UserUpdated, Profile: profile}
-	tell(answer, user, wanted(c.scopes(), stillMeant(record.Grant.Details.UserinfoClaims, client.Client.Scope)))
+	tell(answer, user, wanted(c.scopes(), stillMeant(details.UserinfoClaims, client.Client.Scope)))
 	answer["sub"] = c.Subject
 	trail.Outcome = "told"
 	if client.Client.UserinfoAlg == "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/server/servertest"
 	"github.com/grantorhq/grantor/server/session"
+	"github.com/grantorhq/grantor/server/ui"
 )
 
 const (
@@ -137,6 +138,24 @@ func TestSession_device(t *testing.T) {
 	require.Greater(t, full, first)
 	require.Less(t, full, 1024)
 	require.Equal(t, form, b.Get("/account").Form("csrf_token").Fields.Get("csrf_token"), "the forms of other tabs still work")
+}
+
+// What is left out says nothing: people are shown the same name as before.
+func TestAgentOf_leaves_out_what_all_say(t *testing.T) {
+	t.Parallel()
+	for _, rest := range []string{"", " Edg/142.0.0.0", " OPR/120.0.0.0"} {
+		const chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+		r := httptest.NewRequest(http.MethodPost, "/login", nil)
+		r.Header.Set("User-Agent", chrome+rest)
+		got := session.AgentOf(r)
+		require.Equal(t, "Mozilla/5.0 (X11; Linux x86_64) Chrome/142.0.0.0"+rest, got)
+		require.Equal(t, ui.Device(chrome+rest), ui.Device(got))
+		require.NotEmpty(t, ui.Device(got))
+	}
+	const safari = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15"
+	r := httptest.NewRequest(http.MethodPost, "/login", nil)
+	r.Header.Set("User-Agent", safari)
+	require.Equal(t, safari, session.AgentOf(r))
 }
 
 func TestAgentOf_is_what_both_databases_keep(t *testing.T) {
