@@ -117,7 +117,7 @@ func faults() []*fault {
 		},
 		{
 			name: "rolling-restart", ids: "F-21", about: "SIGTERM to one replica after the other, each started again before the next; no request may fail",
-			flawless: true, heal: 3 * time.Second, every: [2]time.Duration{time.Millisecond, 10 * time.Millisecond},
+			flawless: true, heal: 3 * time.Second, settings: []string{"DRAIN_TIMEOUT=10s"}, every: [2]time.Duration{time.Millisecond, 10 * time.Millisecond},
 			inject: rollingRestart, controls: []*control{blindFront},
 		},
 		{
@@ -129,6 +129,12 @@ func faults() []*fault {
 			name: "hang-up", ids: "F-24", about: "clients go away at a random byte of the request or its answer, and ask again",
 			habits: habits{introspect: 20, twice: 20, hangUp: 2}, every: [2]time.Duration{100 * time.Millisecond, 101 * time.Millisecond},
 			inject: func(context.Context, *stage) error { return nil }, controls: []*control{stale},
+		},
+		{
+			name: "everything", ids: "F-01, F-03, F-04, F-06, F-09", about: "one after the other by chance: a replica killed, PostgreSQL crashed, shut down or slow, answers lost, rows locked",
+			replicas: 3, linked: true, counted: true, settings: []string{"RETRY_WINDOW=60s"}, window: longWindow,
+			every:  [2]time.Duration{300 * time.Millisecond, time.Second},
+			inject: anyOf(killReplica, crashPostgres, restartPostgres, cutAnswers, cutAnswers, delayAnswers, lockRows), controls: []*control{uncommit, falseRefusal, stale},
 		},
 		{
 			name: "sqlite-killed", ids: "F-26", about: "kill -9 of the one replica on a SQLite file, and a new start",
@@ -163,6 +169,11 @@ func (f *fault) complete() {
 	if f.heal == 0 {
 		f.heal = 10 * time.Second
 	}
+}
+
+// anyOf lets chance choose.
+func anyOf(list ...func(context.Context, *stage) error) func(context.Context, *stage) error {
+	return func(ctx context.Context, st *stage) error { return list[st.chance.below(len(list))](ctx, st) }
 }
 
 func killReplica(ctx context.Context, st *stage) error {

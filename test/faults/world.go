@@ -65,7 +65,7 @@ func (w *world) close() { w.cluster.close() }
 func (w *world) environment(database string, settings ...string) []string {
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "GRANTOR_DATABASE=" + database, "GRANTOR_SECRETS=" + serverSecret,
-		"GRANTOR_ISSUER=" + issuer, "GRANTOR_ADDRESS=127.0.0.1:0", "GRANTOR_ACCESS_TOKEN_LIFETIME=2h",
+		"GRANTOR_ISSUER=" + issuer, "GRANTOR_ADDRESS=127.0.0.1:0", "GRANTOR_ACCESS_TOKEN_LIFETIME=2h", "GRANTOR_DRAIN_TIMEOUT=2s",
 		// Hashing is not what is tried here, and a queue of sign-ins no fault.
 		"GRANTOR_PASSWORD_MEMORY=64", "GRANTOR_PASSWORD_TIME=1", "GRANTOR_PASSWORD_QUEUE=10000",
 	}
