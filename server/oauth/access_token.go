@@ -70,13 +70,13 @@ func (c *claims) grantID() (grants.ID, error) {
 }
 
 // newClaims says what the unit's access token says. A token never outlives its grant.
-func (h *Handler) newClaims(u *storage.Unit, scope, aud []string) (*claims, error) {
+func (h *Handler) newClaims(u *storage.Unit, scope, aud []string) (claims, error) {
 	jti, err := newJTI(h.Rand)
 	if err != nil {
-		return nil, err
+		return claims{}, err
 	}
 	client := u.Client.Client
-	c := &claims{
+	c := claims{
 		Issuer: h.Issuer, Subject: client.ID, Audience: aud, ClientID: client.ID, Scope: grants.JoinScope(scope),
 		ID: jti, Issued: u.At.Unix(), Expires: u.At.Add(h.accessLife(client)).Unix(),
 	}
@@ -100,7 +100,9 @@ func newJTI(rand io.Reader) (string, error) {
 	if _, err := io.ReadFull(rand, raw[:]); err != nil {
 		return "", fmt.Errorf("draw jti: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(raw[:]), nil
+	var text [22]byte
+	base64.RawURLEncoding.Encode(text[:], raw[:])
+	return string(text[:]), nil
 }
 
 // mint makes the token in the client's format.

@@ -120,7 +120,10 @@ func parseBasic(value string) (credentials, error) {
 func (h *Handler) proveSecret(ctx context.Context, c *clients.Client, secret string) error {
 	now := h.Now()
 	var chosen []clients.Secret
-	for _, known := range c.LiveSecrets(now) {
+	for _, known := range c.Secrets {
+		if !known.Live(now) {
+			continue
+		}
 		if !known.Generated() {
 			chosen = append(chosen, known)
 			continue

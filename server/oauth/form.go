@@ -20,8 +20,10 @@ func ReadForm(r *http.Request) (url.Values, error) {
 	if r.URL.RawQuery != "" {
 		return nil, invalidRequest("parameters in the query are not read")
 	}
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != formType {
-		return nil, invalidRequest("the content type is not " + formType)
+	if kind := r.Header.Get("Content-Type"); kind != formType { // nearly everybody writes it just so
+		if kind, _, err := mime.ParseMediaType(kind); err != nil || kind != formType {
+			return nil, invalidRequest("the content type is not " + formType)
+		}
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

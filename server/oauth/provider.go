@@ -117,11 +117,26 @@ func (d dispatcher) HandleTokenEndpointRequest(ctx context.Context, request fosi
 
 func (d dispatcher) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, response fosite.AccessResponder) error {
 	handler, ok := d.of(request)
-	if !ok {
+	made, ours := request.GetSession().(*fositeSession)
+	if !ok || !ours {
 		return fosite.ErrUnknownRequest
 	}
-	return handler.PopulateTokenEndpointResponse(ctx, request, response)
+	made.request.AccessRequester, made.response.AccessResponder = request, response
+	return handler.PopulateTokenEndpointResponse(ctx, &made.request, &made.response)
 }
+
+// bareRequest is a request as it is stored, which is not at all: fosite would copy it
+// and draw an id for that.
+type bareRequest struct{ fosite.AccessRequester }
+
+func (r *bareRequest) Sanitize([]string) fosite.Requester { return r }
+
+// bareResponse keeps what the answer is made from: the tokens. The rest is in the claims.
+type bareResponse struct{ fosite.AccessResponder }
+
+func (*bareResponse) SetExpiresIn(time.Duration) {}
+
+func (*bareResponse) SetScopes(fosite.Arguments) {}
 
 // Handler is fosite's token strategy: a token is made from the unit of work, and was
 // proven before fosite saw it.
@@ -137,12 +152,12 @@ func (h *Handler) GenerateAccessToken(_ context.Context, request fosite.Requeste
 	if !ok {
 		return "", "", fmt.Errorf("access token: session is a %T", request.GetSession())
 	}
-	u := made.unit
+	u := &made.unit
 	made.claims, err = h.newClaims(u, request.GetGrantedScopes(), made.audience)
 	if err != nil {
 		return "", "", err
 	}
-	token, err = h.mint(made.claims, u.Client.Client.AccessToken, u.At)
+	token, err = h.mint(&made.claims, u.Client.Client.AccessToken, u.At)
 	return token, "", err
 }
 
@@ -153,7 +168,7 @@ func (h *Handler) GenerateRefreshToken(_ context.Context, request fosite.Request
 	if !ok {
 		return "", "", fmt.Errorf("refresh token: session is a %T", request.GetSession())
 	}
-	u := made.unit
+	u := &made.unit
 	if !u.Client.Client.Allows(clients.GrantRefreshToken) {
 		return "", "", nil
 	}
@@ -186,11 +201,14 @@ func (*Handler) GenerateAuthorizeCode(context.Context, fosite.Requester) (token,
 // ValidateAuthorizeCode has nothing left to do, like ValidateRefreshToken.
 func (*Handler) ValidateAuthorizeCode(context.Context, fosite.Requester, string) error { return nil }
 
-// fositeSession carries the unit of work through fosite. It is never stored, so it is never cloned.
+// fositeSession carries the unit of work through fosite. It is never stored, so it is
+// never cloned. What a request needs on the way is in it, in one piece of memory.
 type fositeSession struct {
-	unit     *storage.Unit
+	unit     storage.Unit
 	audience []string
-	claims   *claims
+	claims   claims // of the access token, when it was made
+	request  bareRequest
+	response bareResponse
 }
 
 var _ fosite.Session = (*fositeSession)(nil)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"slices"
@@ -55,10 +56,11 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	}
 	trail.Grant = grantType
 
-	u := &storage.Unit{
-		At: h.Now(), Client: client, Address: AddressOf(ctx), Agent: session.AgentOf(r),
+	made := &fositeSession{unit: storage.Unit{
+		At: h.Now(), Client: client, Address: trail.Address, Agent: session.AgentOf(r),
 		Limits: h.limits(client.Client), Life: h.sessionLife(client.Client),
-	}
+	}}
+	u := &made.unit
 	if u.Scope, err = askedScope(form, client.Client); err != nil && grantType != clients.GrantAuthorizationCode {
 		return err
 	}
@@ -74,17 +76,17 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 		return h.ended(w, client.Client, byCookie, err)
 	}
 
-	// fosite gets what is left: it must neither read the body again nor judge the audience by its own rules.
+	// fosite gets what is left: it must neither read the body or its type again nor judge the audience by its own rules.
 	form.Del("audience")
 	form.Del("resource")
-	r.Form, r.PostForm = form, form
+	r.Form, r.PostForm, r.MultipartForm = form, form, new(multipart.Form)
 	ctx = storage.WithUnit(ctx, u)
-	request, err := h.provider.NewAccessRequest(ctx, r, &fositeSession{unit: u})
+	request, err := h.provider.NewAccessRequest(ctx, r, made)
 	if err != nil {
 		trail.Session = sessionOf(u)
 		return h.ended(w, client.Client, byCookie, refusal(u, err))
 	}
-	if err := h.allow(u, grantType, request); err != nil {
+	if err := h.allow(made, grantType, request); err != nil {
 		return err
 	}
 	response, err := h.provider.NewAccessResponse(ctx, request)
@@ -93,7 +95,7 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 		return refusal(u, err)
 	}
 	trail.Outcome = outcome(u)
-	return h.writeToken(w, u, request, response)
+	return h.writeToken(w, made, request, response)
 }
 
 // ended takes the cookie back from a browser when the session in it is over. Any
@@ -135,19 +137,19 @@ func (h *Handler) prove(ctx context.Context, u *storage.Unit, grantType string, 
 // allow grants what was asked for and checked; nothing asked means all that is
 // registered (RFC 6749 section 3.3). A code and a refresh were told by their row, less
 // what is no longer registered.
-func (h *Handler) allow(u *storage.Unit, grantType string, request fosite.AccessRequester) error {
-	asked := request.GetSession().(*fositeSession)
-	asked.audience = u.Audience
+func (h *Handler) allow(made *fositeSession, grantType string, request fosite.AccessRequester) error {
+	u := &made.unit
+	made.audience = u.Audience
 	if grantType == clients.GrantRefreshToken || grantType == clients.GrantAuthorizationCode {
-		if len(asked.audience) > 0 || len(u.Grant.Audience) == 0 {
+		if len(made.audience) > 0 || len(u.Grant.Audience) == 0 {
 			return nil
 		}
 		for _, a := range u.Grant.Audience {
 			if h.registered(a, u.Client.Client) {
-				asked.audience = append(asked.audience, a)
+				made.audience = append(made.audience, a)
 			}
 		}
-		if len(asked.audience) == 0 {
+		if len(made.audience) == 0 {
 			// Falling back to a default would be a token for where the user never allowed it.
 			return invalidTarget("nothing that was granted is registered any more")
 		}
@@ -163,10 +165,10 @@ func (h *Handler) allow(u *storage.Unit, grantType string, request fosite.Access
 	if grantType != clients.GrantPassword {
 		return nil
 	}
-	if len(asked.audience) == 0 {
-		asked.audience = h.issuers
+	if len(made.audience) == 0 {
+		made.audience = h.issuers
 	}
-	if err := h.tokens.Start(u, scope, asked.audience); err != nil {
+	if err := h.tokens.Start(u, scope, made.audience); err != nil {
 		return err
 	}
 	request.SetID(u.Grant.ID.String())
@@ -210,10 +212,10 @@ func (h *Handler) registered(audience string, c *clients.Client) bool {
 // maxAsked bounds the work on one request. It is more than a client can be registered with.
 const maxAsked = 150
 
-func (h *Handler) writeToken(w http.ResponseWriter, u *storage.Unit, request fosite.AccessRequester, response fosite.AccessResponder) error {
-	made, ok := request.GetSession().(*fositeSession)
-	if !ok || made.claims == nil {
-		return fmt.Errorf("token response: no claims in a %T", request.GetSession())
+func (h *Handler) writeToken(w http.ResponseWriter, made *fositeSession, request fosite.AccessRequester, response fosite.AccessResponder) error {
+	u := &made.unit
+	if made.claims.ID == "" {
+		return errors.New("token response: no claims were made")
 	}
 	refresh, _ := response.GetExtra("refresh_token").(string)
 	if client := u.Client.Client; client.RefreshToken == clients.DeliverCookie && refresh != "" {
