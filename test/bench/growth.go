@@ -30,7 +30,11 @@ type sizeResult struct {
 	Refresh     []sample `json:"refresh"`
 	Bare        []sample `json:"bare_rotation"` // the same statement at the same places
 	Introspect  []sample `json:"introspect"`
+	WALBytes    float64  `json:"wal_bytes_per_renewal"`
 	BlocksRead  int64    `json:"blocks_read"` // while that was measured: what the cache did not have
+
+	logged int64 // of renewals
+	asked  int   // renewals whose log was measured
 
 	w            *world
 	server       *process
@@ -163,6 +167,15 @@ func (s *sizeResult) close() {
 
 // compareSizes lets the sizes take turns, in slices.
 func (b *benchmark) compareSizes(ctx context.Context, g *growthResult) error {
+	// Each server has a cold start of its own.
+	for _, s := range g.Sizes {
+		for what := range 3 {
+			if _, err := b.stepOfSize(ctx, s, what); err != nil {
+				return fmt.Errorf("%d sessions: %w", s.Grants, err)
+			}
+		}
+		s.logged, s.asked = 0, 0
+	}
 	before := make([]int64, len(g.Sizes))
 	for i, s := range g.Sizes {
 		var err error
@@ -203,7 +216,7 @@ func (b *benchmark) compareSizes(ctx context.Context, g *growthResult) error {
 		if err != nil {
 			return err
 		}
-		s.BlocksRead = after - before[i]
+		s.BlocksRead, s.WALBytes = after-before[i], float64(s.logged)/float64(max(s.asked, 1))
 	}
 	return nil
 }
@@ -212,7 +225,18 @@ func (b *benchmark) stepOfSize(ctx context.Context, s *sizeResult, what int) (sa
 	t := step{warm: b.o.warm, duration: b.o.share(b.o.slices), meter: s.w.meterOf(s.server)}
 	switch what {
 	case 0:
-		return t.overHTTP(ctx, s.address, s.refreshers)
+		t.warm = 0 // its log would be counted, its renewals would not
+		before, err := s.w.logPosition(ctx)
+		if err != nil {
+			return sample{}, err
+		}
+		m, err := t.overHTTP(ctx, s.address, s.refreshers)
+		if err != nil {
+			return sample{}, err
+		}
+		after, err := s.w.logPosition(ctx)
+		s.logged, s.asked = s.logged+after-before, s.asked+m.Count
+		return m, err
 	case 1:
 		return t.overHTTP(ctx, s.address, s.introspecter)
 	}
@@ -235,6 +259,12 @@ func (w *world) settleAndWarm(ctx context.Context) error {
 	}
 	_, err := w.pool.Exec(ctx, `SELECT pg_prewarm(oid) FROM pg_class WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace`)
 	return err
+}
+
+// logPosition is how many bytes of write-ahead log there were.
+func (w *world) logPosition(ctx context.Context) (n int64, err error) {
+	err = w.pool.QueryRow(ctx, `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint`).Scan(&n)
+	return n, err
 }
 
 func (w *world) blocksRead(ctx context.Context) (n int64, err error) {
@@ -266,7 +296,7 @@ func (w *world) sealedTokens(ctx context.Context, client string, count int) ([]s
 		return nil, errors.Join(errors.New("an opaque access token lacks jti, gid or sub"), err)
 	}
 	of := w.population[client]
-	random := rand.New(rand.NewPCG(1, uint64(of.count))) //nolint:gosec // the same places in every run
+	random := rand.New(rand.NewPCG(1, uint64(of.count)))
 	list := make([]string, count)
 	for i := range list {
 		n := of.first + uint64(random.IntN(of.count))

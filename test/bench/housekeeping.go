@@ -137,7 +137,7 @@ func (b *benchmark) deleting(ctx context.Context, w *world, r *housekeepingResul
 
 // await reads what the server adds to its log until the deletions add up.
 // It has a line for each request, too.
-func (r *housekeepingResult) await(ctx context.Context, log io.Reader) error {
+func (h *housekeepingResult) await(ctx context.Context, log io.Reader) error {
 	var rest []byte
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -159,10 +159,10 @@ func (r *housekeepingResult) await(ctx context.Context, log io.Reader) error {
 			}
 			if match := housekeepingLine.FindSubmatch(line); match != nil {
 				n, _ := strconv.Atoi(string(match[1]))
-				r.Deleted += n
+				h.Deleted += n
 			}
 		}
-		if r.Deleted >= r.Expired {
+		if h.Deleted >= h.Expired {
 			return nil
 		}
 		select {
@@ -170,7 +170,7 @@ func (r *housekeepingResult) await(ctx context.Context, log io.Reader) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit:
-			return fmt.Errorf("only %d of %d were deleted", r.Deleted, r.Expired)
+			return fmt.Errorf("only %d of %d were deleted", h.Deleted, h.Expired)
 		}
 	}
 }

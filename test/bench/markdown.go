@@ -198,8 +198,8 @@ func (g *growthResult) markdown(b *strings.Builder) {
 	b.WriteString("\n### Growth, on PostgreSQL\n")
 	if len(g.Sizes) > 0 && len(g.Sizes[0].Refresh) > 0 {
 		fmt.Fprintf(b, "\nAll sizes in one cluster at once, each with a server of its own, measured in turns; shared_buffers=%s holds all of it.\n\n", g.SharedBuffers)
-		b.WriteString("| sessions | table MiB | indexes MiB | refresh/s | p50 µs | p99 µs | server µs | database µs | ÷ fewest | bare/s | bare ÷ fewest | introspect/s | p50 µs | p99 µs | server µs | database µs | ÷ fewest | blocks read |\n" +
-			"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+		b.WriteString("| sessions | table MiB | indexes MiB | refresh/s | p50 µs | p99 µs | server µs | database µs | ÷ fewest | bare/s | bare ÷ fewest | introspect/s | p50 µs | p99 µs | server µs | database µs | ÷ fewest | WAL bytes a renewal | blocks read |\n" +
+			"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 		for _, s := range g.Sizes {
 			few, wanted := g.Sizes[0], growthGoal
 			if s == few {
@@ -208,9 +208,9 @@ func (g *growthResult) markdown(b *strings.Builder) {
 			columns := func(list []sample) string {
 				return fmt.Sprintf("%s | %s | %s | %s | %s", whole(median(list, rateOf)), whole(median(list, p50Of)), whole(median(list, p99Of)), whole(median(list, serverOf)), whole(median(list, databaseOf)))
 			}
-			fmt.Fprintf(b, "| %d | %.0f | %.0f | %s | %s | %s | %.2f | %s | %s | %d |\n", s.Grants, s.TableMiB, s.IndexesMiB,
+			fmt.Fprintf(b, "| %d | %.0f | %.0f | %s | %s | %s | %.2f | %s | %s | %.0f | %d |\n", s.Grants, s.TableMiB, s.IndexesMiB,
 				columns(s.Refresh), atLeast(ratio(s.Refresh, few.Refresh, rateOf), wanted), whole(median(s.Bare, rateOf)), ratio(s.Bare, few.Bare, rateOf),
-				columns(s.Introspect), atLeast(ratio(s.Introspect, few.Introspect, rateOf), wanted), s.BlocksRead)
+				columns(s.Introspect), atLeast(ratio(s.Introspect, few.Introspect, rateOf), wanted), s.WALBytes, s.BlocksRead)
 		}
 	}
 	for _, n := range g.LeftOut {

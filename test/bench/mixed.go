@@ -45,6 +45,7 @@ type stormSample struct {
 	TurnedP99    float64 `json:"turned_away_p99_us"`
 	SentLateP99  float64 `json:"sent_late_p99_us"` // how far the generator was behind its schedule
 	Connections  int     `json:"connections"`
+	Answered     int     `json:"answered"` // before the storm was over
 	lates, taken []uint32
 	turned       []uint32
 }
@@ -145,7 +146,7 @@ func (w *world) storm(ctx context.Context, o options, address string, r *mixedRe
 		return err
 	}
 	request := workers[0].next()
-	duration := o.warm + o.mixedDuration
+	began, duration := time.Now(), o.warm+o.mixedDuration
 	var mu sync.Mutex
 	var free []*wire
 	var failed error
@@ -174,7 +175,11 @@ func (w *world) storm(ctx context.Context, o options, address string, r *mixedRe
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if free = append(free, c); status == http.StatusServiceUnavailable {
+		free = append(free, c)
+		if time.Since(began) < duration {
+			storm.Answered++
+		}
+		if status == http.StatusServiceUnavailable {
 			storm.turned = append(storm.turned, nanoseconds(took))
 		} else {
 			storm.taken = append(storm.taken, nanoseconds(took))
@@ -182,7 +187,6 @@ func (w *world) storm(ctx context.Context, o options, address string, r *mixedRe
 		storm.lates = append(storm.lates, nanoseconds(late))
 		return nil
 	}
-	began := time.Now()
 	interval := time.Duration(float64(time.Second) / o.logins)
 	tick := time.NewTicker(max(interval/4, time.Millisecond))
 	defer tick.Stop()
@@ -217,16 +221,21 @@ func (w *world) storm(ctx context.Context, o options, address string, r *mixedRe
 		})
 	}
 	all.Wait()
-	storm.summarize(o.logins, time.Since(began))
+	storm.summarize(duration)
 	r.Storms = append(r.Storms, storm)
 	return failed
 }
 
-func (s *stormSample) summarize(offered float64, elapsed time.Duration) {
+// summarize counts what came in time by the number of logins that were still in the queue
+// at the end: those were done, never turned away.
+func (s *stormSample) summarize(duration time.Duration) {
+	all := len(s.taken) + len(s.turned)
+	late := all - s.Answered
 	for _, list := range [][]uint32{s.taken, s.turned, s.lates} {
 		slices.Sort(list)
 	}
-	s.Offered, s.Done, s.TurnedAway = offered, float64(len(s.taken))/elapsed.Seconds(), float64(len(s.turned))/elapsed.Seconds()
+	perSecond := func(n int) float64 { return float64(n) / duration.Seconds() }
+	s.Offered, s.Done, s.TurnedAway = perSecond(all), perSecond(max(0, len(s.taken)-late)), perSecond(len(s.turned))
 	s.DoneP50, s.DoneP99, s.TurnedP50, s.TurnedP99 = quantile(s.taken, 0.5), quantile(s.taken, 0.99), quantile(s.turned, 0.5), quantile(s.turned, 0.99)
 	s.SentLateP99 = quantile(s.lates, 0.99)
 	s.taken, s.turned, s.lates = nil, nil, nil

@@ -142,8 +142,11 @@ func (w *world) insert(ctx context.Context, client string, count int, until time
 		})
 	}
 	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return made, err
+	}
 	_, err := w.pool.Exec(ctx, "DROP TABLE bench_template")
-	return made, errors.Join(append(errs, err)...)
+	return made, err
 }
 
 // ownerOf is the account that insert gives the session of this number.

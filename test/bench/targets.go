@@ -50,7 +50,6 @@ const (
 	replicasGoal      = 1.1  // of the CPU time of one replica, at four
 	mixedGoal         = 2    // of p99 without logins
 	turnedAwayGoal    = 100  // ms, 99 of 100: our reading of "quickly"
-	offeredGoal       = 0.98 // of the logins: answered or turned away in time
 	growthGoal        = 0.85 // of the rate with the fewest sessions
 	bytesGoal         = 450  // a session on disk, its indexes included
 	hotGoal           = 0.99 // of updates
@@ -114,7 +113,6 @@ func (r *report) verdicts() (l verdictList) {
 				l.atMost(ratio(base.With, base.Without, p99Of), mixedGoal, "%s, mixed load: p99 of %s with logins ÷ without", d.Kind, base.Operation)
 			}
 			l.atMost(m.storm(func(s stormSample) float64 { return s.TurnedP99 })/1000, turnedAwayGoal, "%s, mixed load: 99 %% of what is turned away within, ms", d.Kind)
-			l.atLeast(m.storm(func(s stormSample) float64 { return (s.Done + s.TurnedAway) / s.Offered }), offeredGoal, "%s, mixed load: logins answered ÷ offered", d.Kind)
 		}
 		if v := d.Vitals; v != nil {
 			for _, row := range v.rows() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
-	"sync/atomic"
 
 	"github.com/grantorhq/grantor/grants"
 )
@@ -36,7 +35,10 @@ func (p *walk) workers(clients, laps int) []worker {
 	head := form[:len(form)-len(p.w.codec.Mint(grants.Refresh, grants.ID{}, 1))]
 	for i := range list {
 		low, high := p.share(i, clients)
-		list[i] = &walker{walk: p, head: head, low: low, high: high, left: laps * (high - low), endless: laps == 0, random: rand.New(rand.NewPCG(uint64(i), uint64(p.of.count)))} //nolint:gosec // the same places in every run
+		list[i] = &walker{
+			walk: p, head: head, low: low, high: high, left: laps * (high - low), endless: laps == 0,
+			random: rand.New(rand.NewPCG(uint64(i), uint64(p.of.count))), // the same places in every run
+		}
 	}
 	return list
 }
@@ -56,7 +58,6 @@ type walker struct {
 	endless   bool
 	random    *rand.Rand
 	request   []byte
-	done      atomic.Int64 // for those who wait
 }
 
 func (p *walker) next() []byte {
@@ -82,7 +83,6 @@ func (p *walker) check(status int, body []byte) error {
 		return errors.Join(errors.New("not the next token of the session"), unexpected(status, body))
 	}
 	p.generations[p.at]++
-	p.done.Add(1)
 	return nil
 }
 
@@ -104,7 +104,7 @@ func (p *walk) bareRotations(ctx context.Context, text string, clients int) ([]c
 			return nil, nil, err
 		}
 		low, high := p.share(i, clients)
-		random := rand.New(rand.NewPCG(uint64(i), uint64(p.of.count)+1)) //nolint:gosec // the same places in every run
+		random := rand.New(rand.NewPCG(uint64(i), uint64(p.of.count)+1))
 		list[i] = &bareCaller{conn: conn, text: text, state: "rotate", args: func() []any {
 			at := low + random.IntN(high-low)
 			p.generations[at]++
