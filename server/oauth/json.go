@@ -135,7 +135,7 @@ func (c *claims) decode(payload string) bool {
 	c.Issuer, c.Subject, c.Audience, c.ClientID, c.Scope = in.text("iss"), in.text("sub"), in.audience("aud"), in.text("client_id"), in.text("scope")
 	c.ID, c.Grant, c.Issued, c.Expires, c.NotBefore = in.text("jti"), in.text("gid"), in.number("iat"), in.number("exp"), in.number("nbf")
 	c.AuthTime, c.AMR = in.number("auth_time"), in.list("amr")
-	return !in.odd && in.rest == "}"
+	return !in.odd && in.before == ',' && in.rest == "}"
 }
 
 // reader takes the members of an object one after the other. Each may be absent.
