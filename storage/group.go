@@ -13,10 +13,15 @@ import (
 // maxGroup bounds what shares one commit, and with it the fate of one failure.
 const maxGroup = 64
 
+// stuck is when a lane is written off: what runs on it keeps its connection, and others
+// may use one more.
+const stuck = 50 * time.Millisecond
+
 // groups lets statements that come at the same time share a round trip and a commit.
 // There are a few lanes to the database. While one is free, who comes takes it and runs
 // alone, at once: nobody ever waits for company. While all are taken, those who come
-// line up, and the next free lane takes the whole line as one transaction.
+// line up, and the next free lane takes the whole line as one transaction. A lane that is
+// slow (a lock, a disk, a network that swallows) is replaced, up to the bound of the pool.
 //
 // Nobody is answered before the commit. Of a group that was certainly rolled back each
 // member runs once more by itself, so a statement that fails, or that waits for a lock,
@@ -52,8 +57,7 @@ func (g *groups) do(m *member) error {
 	if g.free > 0 {
 		g.free--
 		g.mu.Unlock()
-		defer g.leave()
-		return g.run(m.ctx, []*member{m})
+		return g.use(m.ctx, []*member{m})
 	}
 	m.done = make(chan error, 1)
 	g.line = append(g.line, m)
@@ -64,6 +68,16 @@ func (g *groups) do(m *member) error {
 	case <-m.ctx.Done():
 		return m.ctx.Err()
 	}
+}
+
+// use runs a group, and then gives its lane on, unless it was written off meanwhile.
+func (g *groups) use(ctx context.Context, list []*member) error {
+	writeOff := time.AfterFunc(stuck, g.leave)
+	err := g.run(ctx, list)
+	if writeOff.Stop() {
+		g.leave()
+	}
+	return err
 }
 
 // leave gives the lane to those in line. Their work must not delay the caller's answer.
@@ -90,15 +104,12 @@ func (g *groups) next() []*member {
 }
 
 func (g *groups) serve(list []*member) {
-	for list != nil {
-		slices.SortFunc(list, func(a, b *member) int { return bytes.Compare(a.key, b.key) })
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(list[0].ctx), g.timeout)
-		err := g.run(ctx, list)
-		cancel()
-		for _, m := range list {
-			m.done <- err
-		}
-		list = g.next()
+	slices.SortFunc(list, func(a, b *member) int { return bytes.Compare(a.key, b.key) })
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(list[0].ctx), g.timeout)
+	defer cancel()
+	err := g.use(ctx, list)
+	for _, m := range list {
+		m.done <- err
 	}
 }
 

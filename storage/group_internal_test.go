@@ -11,15 +11,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lanes is a groups whose database is the test.
-type lanes struct {
+// road is a groups whose database is the test.
+type road struct {
 	groups
 	asked   chan []*member // a group that runs
 	answers chan error     // and how it ends
 }
 
-func newLanes(free int) *lanes {
-	l := &lanes{asked: make(chan []*member, 10), answers: make(chan error)}
+func newRoad(free int) *road {
+	l := &road{asked: make(chan []*member, 10), answers: make(chan error)}
 	l.free, l.timeout = free, time.Second
 	l.run = func(ctx context.Context, list []*member) error {
 		l.asked <- list
@@ -34,7 +34,7 @@ func newLanes(free int) *lanes {
 }
 
 // come sends a member in, and answers where its error will be.
-func (l *lanes) come(ctx context.Context, all *sync.WaitGroup, key byte) *error {
+func (l *road) come(ctx context.Context, all *sync.WaitGroup, key byte) *error {
 	answer := new(error)
 	all.Go(func() { *answer = l.do(&member{ctx: ctx, key: []byte{key}}) })
 	synctest.Wait()
@@ -50,7 +50,7 @@ func keysOf(list []*member) (keys []byte) {
 
 func TestGroups_never_wait_for_company(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLanes(2)
+		l := newRoad(2)
 		var all sync.WaitGroup
 		for key := range byte(2) {
 			l.come(t.Context(), &all, key)
@@ -66,7 +66,7 @@ func TestGroups_never_wait_for_company(t *testing.T) {
 
 func TestGroups_take_the_whole_line_in_the_order_of_its_keys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLanes(1)
+		l := newRoad(1)
 		var all sync.WaitGroup
 		l.come(t.Context(), &all, 9)
 		require.Equal(t, []byte{9}, keysOf(<-l.asked))
@@ -90,7 +90,7 @@ func TestGroups_take_the_whole_line_in_the_order_of_its_keys(t *testing.T) {
 
 func TestGroups_are_bounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLanes(1)
+		l := newRoad(1)
 		var all sync.WaitGroup
 		l.come(t.Context(), &all, 0)
 		<-l.asked
@@ -111,7 +111,7 @@ func TestGroups_are_bounded(t *testing.T) {
 // Who gave up in the line is told so at once, and is not run behind its back.
 func TestGroups_do_not_run_who_gave_up(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLanes(1)
+		l := newRoad(1)
 		var all sync.WaitGroup
 		l.come(t.Context(), &all, 0)
 		<-l.asked
@@ -131,7 +131,7 @@ func TestGroups_do_not_run_who_gave_up(t *testing.T) {
 // A database that says nothing costs a lane its deadline, not for ever.
 func TestGroups_end_with_their_deadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLanes(1)
+		l := newRoad(1)
 		var all sync.WaitGroup
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -142,5 +142,25 @@ func TestGroups_end_with_their_deadline(t *testing.T) {
 		require.ErrorIs(t, *second, context.DeadlineExceeded)
 		synctest.Wait()
 		require.Equal(t, 1, l.free)
+	})
+}
+
+// What hangs keeps its connection and not the lane: the others go on.
+func TestGroups_replace_a_stuck_lane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newRoad(1)
+		var all sync.WaitGroup
+		l.come(t.Context(), &all, 0)
+		<-l.asked
+		l.come(t.Context(), &all, 1)
+		require.Empty(t, l.asked)
+		time.Sleep(stuck)
+		synctest.Wait()
+		require.Equal(t, []byte{1}, keysOf(<-l.asked))
+		l.answers <- nil
+		l.answers <- nil
+		all.Wait()
+		synctest.Wait()
+		require.Equal(t, 1, l.free, "the lane that was written off does not come back")
 	})
 }

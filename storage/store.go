@@ -29,7 +29,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
@@ -72,7 +71,6 @@ type Store struct {
 	read    *gorm.DB // SQLite: readers never wait for the one writer; PostgreSQL: the same pool
 	pools   []*sql.DB
 	pgx     *pgxpool.Pool
-	lanes   *pgxpool.Pool // PostgreSQL: of groups
 	groups  groups
 
 	timeout time.Duration
@@ -168,17 +166,11 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 		return errors.New("postgres: the URL can not be read")
 	}
 	config.ConnConfig.ConnectTimeout = s.timeout
-	s.groups.free = max(1, min(maxLanes, o.Connections/4))
-	config.MaxConns = int32(max(1, o.Connections-s.groups.free))
+	config.MaxConns = int32(o.Connections)
 	if s.pgx, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return err
 	}
-	lanes := config.Copy()
-	lanes.MaxConns = int32(s.groups.free)
-	lanes.AfterConnect = prepareLane
-	if s.lanes, err = pgxpool.NewWithConfig(ctx, lanes); err != nil {
-		return err
-	}
+	s.groups.free = min(lanes, o.Connections)
 	s.groups.run = func(ctx context.Context, list []*member) error { return s.groupPostgres(ctx, list, o.WrapGroup) }
 	db := sql.OpenDB(o.Wrap(stdlib.GetPoolConnector(s.pgx)))
 	db.SetMaxIdleConns(0) // the pgx pool below keeps them, and LISTEN takes from it too
@@ -188,24 +180,10 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	return err
 }
 
-// maxLanes is how many groups run at once on PostgreSQL. More would be smaller: waking
-// one more backend costs the database as much as several more rows.
-const maxLanes = 4
-
-// prepareLane says what is good for statements that find one row by its key. A group that
-// waits for a lock holds up its members, so it soon gives up, and they go on one by one: a
-// deadlock ends by this before the database looks for one. And a small table must not be
-// planned to be read whole, for the plan stays while the table grows. An engine that knows
-// neither setting does without.
-func prepareLane(ctx context.Context, conn *pgx.Conn) error {
-	for _, setting := range []string{`SET lock_timeout = '100ms'`, `SET enable_seqscan = off`} {
-		_, err := conn.Exec(ctx, setting)
-		if refused := new(pgconn.PgError); err != nil && !errors.As(err, &refused) {
-			return err
-		}
-	}
-	return nil
-}
+// lanes is how many groups run at once on PostgreSQL, when none is slow. With more of them
+// groups would be smaller: waking one more backend costs the database as much as several
+// more rows.
+const lanes = 4
 
 // groupPostgres runs a group past database/sql, which has no word for it.
 func (s *Store) groupPostgres(ctx context.Context, list []*member, wrap func([]string, func() error) error) error {
@@ -217,7 +195,7 @@ func (s *Store) groupPostgres(ctx context.Context, list []*member, wrap func([]s
 		if len(list) > 1 {
 			return s.sendGroup(ctx, list)
 		}
-		rows, err := s.lanes.Query(ctx, list[0].query, list[0].args...)
+		rows, err := s.pgx.Query(ctx, list[0].query, list[0].args...)
 		if err != nil {
 			return err
 		}
@@ -226,19 +204,27 @@ func (s *Store) groupPostgres(ctx context.Context, list []*member, wrap func([]s
 	})
 }
 
+// impatient lets a group give up soon when one of its rows is locked, because all of it
+// would wait. It ends by this before the database looks for a deadlock.
+const impatient = `SELECT set_config('lock_timeout', '100ms', true)`
+
 // sendGroup sends all in one go. Without a BEGIN that is one transaction, which is
 // committed when the results were closed without an error.
 func (s *Store) sendGroup(ctx context.Context, list []*member) (err error) {
 	batch := &pgx.Batch{}
+	batch.Queue(impatient)
 	for _, m := range list {
 		batch.Queue(m.query, m.args...)
 	}
-	results := s.lanes.SendBatch(ctx, batch)
+	results := s.pgx.SendBatch(ctx, batch)
 	defer func() {
 		if closed := results.Close(); err == nil {
 			err = closed
 		}
 	}()
+	if _, err := results.Exec(); err != nil {
+		return err
+	}
 	for _, m := range list {
 		rows, err := results.Query()
 		if err != nil {
@@ -293,10 +279,8 @@ func (s *Store) Close() error {
 	for _, pool := range s.pools {
 		errs = append(errs, pool.Close())
 	}
-	for _, pool := range []*pgxpool.Pool{s.lanes, s.pgx} {
-		if pool != nil {
-			pool.Close()
-		}
+	if s.pgx != nil {
+		s.pgx.Close()
 	}
 	return errors.Join(errs...)
 }
@@ -410,7 +394,6 @@ func (s *Store) listen(ctx context.Context, told func()) error {
 		if _, err := conn.WaitForNotification(ctx); err != nil {
 			// What broke this connection broke the idle ones: each would cost a request to find out.
 			s.pgx.Reset()
-			s.lanes.Reset()
 			return err
 		}
 		told()
