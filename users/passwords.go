@@ -9,8 +9,10 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-crypt/crypt"
+	"github.com/go-crypt/crypt/algorithm"
 	"golang.org/x/crypto/argon2"
 )
 
@@ -23,6 +25,7 @@ type PasswordOptions struct {
 	Concurrent int    // hashes at once; 0 = as many as processors
 	Queue      int    // that may wait; 0 = 16 for each at once
 	Rand       io.Reader
+	Worker     *WorkerOptions // nil: hash in this process. Else Close ends it
 }
 
 // The defaults are the first choice of the OWASP password storage cheat sheet: about
@@ -45,8 +48,9 @@ type Passwords struct {
 	threads      uint8
 	rand         io.Reader
 	decoder      *crypt.Decoder
-	prefix       string // of every hash with the current parameters
-	dummy        string // a hash with the current parameters that no password has
+	prefix       string  // of every hash with the current parameters
+	dummy        string  // a hash with the current parameters that no password has
+	worker       *worker // nil: none
 
 	slots   chan struct{} // a place in it is the right to hash
 	queue   int64
@@ -70,6 +74,12 @@ func NewPasswords(o PasswordOptions) (*Passwords, error) {
 		return nil, fmt.Errorf("password hashing: memory must be 8 KiB per thread to %d KiB, memory times passes at most %d KiB, threads at most %d",
 			maxMemory, maxMemoryWork, maxLanes)
 	}
+	if o.Worker != nil {
+		var err error
+		if p.worker, err = newWorker(*o.Worker); err != nil {
+			return nil, err
+		}
+	}
 	p.slots = make(chan struct{}, concurrent)
 	p.prefix = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, p.memory, p.time, p.threads)
 
@@ -83,7 +93,7 @@ func NewPasswords(o PasswordOptions) (*Passwords, error) {
 	return p, err
 }
 
-func or[N int | uint32 | uint8](value, otherwise N) N {
+func or[N int | uint32 | uint8 | time.Duration](value, otherwise N) N {
 	if value == 0 {
 		return otherwise
 	}
@@ -106,11 +116,28 @@ func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer p.leave()
-	var salt [saltLen]byte
-	if _, err := io.ReadFull(p.rand, salt[:]); err != nil {
+	m := making{time: p.time, memory: p.memory, threads: p.threads}
+	if _, err := io.ReadFull(p.rand, m.salt[:]); err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
 	}
-	return p.encode(salt[:], argon2.IDKey([]byte(password), salt[:], p.time, p.memory, p.threads, keyLength)), nil
+	key, err := p.make(m, password)
+	if err != nil {
+		return "", err
+	}
+	return p.encode(m.salt[:], key), nil
+}
+
+func (p *Passwords) make(m making, password string) ([]byte, error) {
+	if p.worker != nil {
+		if key, err := p.worker.make(m, password); !errors.Is(err, errNoWorker) {
+			return key, err
+		}
+	}
+	return m.key([]byte(password)), nil
+}
+
+func (m making) key(password []byte) []byte {
+	return argon2.IDKey(password, m.salt[:], m.time, m.memory, m.threads, keyLength)
 }
 
 // Verify checks a password against a stored hash. outdated is true when it is right
@@ -144,12 +171,30 @@ func (p *Passwords) VerifyIf(ctx context.Context, hash, password string, still f
 	if err := still(); err != nil {
 		return false, false, err
 	}
-	ok, err = digest.MatchAdvanced(password)
-	if err != nil {
-		return false, false, ErrUnknownHash
-	}
+	ok, err = p.match(digest, hash, password)
 	ok = ok && !nobody
-	return ok, ok && !p.current(hash), nil
+	return ok, ok && !p.current(hash), err
+}
+
+func (p *Passwords) match(digest algorithm.Digest, hash, password string) (bool, error) {
+	if p.worker != nil {
+		if ok, err := p.worker.verify(hash, password); !errors.Is(err, errNoWorker) {
+			return ok, err
+		}
+	}
+	ok, err := digest.MatchAdvanced(password)
+	if err != nil {
+		return false, ErrUnknownHash
+	}
+	return ok, nil
+}
+
+// Close ends the worker. Who still waits for it, and who comes later, gets ErrBusy. It
+// returns when the worker is gone, or ctx is.
+func (p *Passwords) Close(ctx context.Context) {
+	if p.worker != nil {
+		p.worker.close(ctx)
+	}
 }
 
 func (p *Passwords) current(hash string) bool {

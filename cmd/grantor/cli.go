@@ -51,7 +51,7 @@ Try it:  grantor serve --dev`,
 	config.AddFlags(root.PersistentFlags(), "database")
 	root.AddCommand(
 		c.serveCommand(), c.migrateCommand(), c.clientCommand(), c.userCommand(), c.sessionCommand(),
-		c.keyCommand(), c.configCommand(), c.versionCommand(),
+		c.keyCommand(), c.configCommand(), c.versionCommand(), c.hashWorkerCommand(),
 	)
 	return root
 }
@@ -194,8 +194,12 @@ func (c *cli) open(ctx context.Context, cfg config.Config, log *slog.Logger) (*s
 }
 
 func (c *cli) passwords(cfg config.Config) (*users.Passwords, error) {
-	return users.NewPasswords(users.PasswordOptions{
+	return users.NewPasswords(c.passwordOptions(cfg))
+}
+
+func (c *cli) passwordOptions(cfg config.Config) users.PasswordOptions {
+	return users.PasswordOptions{
 		Memory: uint32(cfg.PasswordMemory), Time: uint32(cfg.PasswordTime), Threads: uint8(cfg.PasswordThreads),
 		Concurrent: cfg.PasswordConcurrency, Queue: cfg.PasswordQueue, Rand: c.rand,
-	})
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/grantorhq/grantor/config"
 	"github.com/grantorhq/grantor/server"
 	"github.com/grantorhq/grantor/storage"
+	"github.com/grantorhq/grantor/users"
 )
 
 func (c *cli) serveCommand() *cobra.Command {
@@ -61,10 +62,11 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (
 	if err != nil {
 		return err
 	}
-	passwords, err := c.passwords(cfg)
+	passwords, err := c.servingPasswords(cfg, log)
 	if err != nil {
 		return err
 	}
+	defer closePasswords(passwords)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Address)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", cfg.Address, err)
@@ -98,6 +100,13 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (
 		s.notice = 0 // no load balancer is there to notice, only a person who waits
 	}
 	return s.run(ctx)
+}
+
+// closePasswords waits a moment for a process that has nothing left to do.
+func closePasswords(passwords *users.Passwords) {
+	limit, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	passwords.Close(limit)
 }
 
 // openServing is stricter than what the verbs do: a server promises durability.

@@ -1,0 +1,21 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"syscall"
+)
+
+// ownGroup keeps a child out of the reach of a terminal's Ctrl-C. It is a group and no
+// session: Linux weighs sessions against each other before it looks at priorities.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// lowerPriority takes the group, because for one process Linux would change one thread.
+// It can not fail for who asks for less; if it did, hashing would be no worse than without.
+func lowerPriority() {
+	const lowest = 19
+	if syscall.Getpgrp() == os.Getpid() {
+		_ = syscall.Setpriority(syscall.PRIO_PGRP, 0, lowest)
+	}
+}
