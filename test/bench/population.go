@@ -113,9 +113,9 @@ func (w *world) insert(ctx context.Context, client string, count int, until time
 		}
 	}
 	statement := `INSERT INTO grants (id, user_id, ` + w.columns + `)
- SELECT substring(sha256('bench'::bytea || int8send(n)) FOR 16), coalesce('bench-user-' || lpad((1 + n % nullif($3::bigint, 0))::text, 13, '0'), $6::text), ` +
+ SELECT ` + numberedID + `, ` + numberedOwner + `, ` +
 		strings.Replace(w.columns, "expires_at", "$4::bigint - ($5::bigint - n) * 1000", 1) + `
- FROM bench_template, generate_series($1::bigint, $2::bigint) AS n`
+ FROM bench_template, generate_series($1::bigint, $2::bigint) AS n, (SELECT $3::bigint, $6::text) AS p (copies, first)`
 	const batch = 250_000
 	last := int64(w.made)
 	parts := make(chan int64, count/batch+1)
@@ -148,6 +148,12 @@ func (w *world) insert(ctx context.Context, client string, count int, until time
 	_, err := w.pool.Exec(ctx, "DROP TABLE bench_template")
 	return made, err
 }
+
+// What grantID and ownerOf are, in PostgreSQL's words.
+const (
+	numberedID    = `substring(sha256('bench'::bytea || int8send(n)) FOR 16)`
+	numberedOwner = `coalesce('bench-user-' || lpad((1 + n % nullif(p.copies, 0))::text, 13, '0'), p.first)`
+)
 
 // ownerOf is the account that insert gives the session of this number.
 func (w *world) ownerOf(number uint64) string {
