@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -145,17 +144,6 @@ func readyLine(cfg config.Config, bound string) string {
 		database = "listening on " + bound + ", " + database
 	}
 	return fmt.Sprintf("grantor is ready: %s (%s)\n", cfg.Issuer, oneLine(database))
-}
-
-func newLog(w io.Writer, cfg config.Config) *slog.Logger {
-	level := slog.LevelInfo
-	// The setting was checked: its words are those of slog.
-	_ = level.UnmarshalText([]byte(cfg.LogLevel))
-	options := &slog.HandlerOptions{Level: level}
-	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }
 
 // service is one running server: the listener, the HTTP server and the background work.
