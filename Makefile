@@ -25,7 +25,7 @@ test: ## vet and all tests, on SQLite and PostgreSQL and in Chromium, the concur
 browser: ## only the tests in Chromium; pictures of every page go to artefacts/browser
 	GRANTOR_TEST_REQUIRE=browser GRANTOR_TEST_ARTEFACTS=$(CURDIR)/artefacts/browser go test -count 1 -run _Browser ./test/browser ./examples/spa
 
-bench: ## Grantor against what the machine can do, into docs/performance.md; BENCHFLAGS=-quick to try
+bench: ## Grantor against what the machine can do, 45 minutes, into docs/performance.md; BENCHFLAGS=-quick to try
 	@mkdir -p bin
 	go run ./test/bench -json bin/bench.json -table docs/performance.md $(BENCHFLAGS)
 

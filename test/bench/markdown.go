@@ -18,6 +18,9 @@ func (r *report) markdown() string {
 	if len(r.Set) > 0 {
 		fmt.Fprintf(&b, "The server ran with %s.\n", strings.Join(r.Set, ", "))
 	}
+	if r.Quick {
+		b.WriteString("\n**Made with `-quick`**: it shows that the tool works, not how fast Grantor is. In so short a step the heap has not grown and plans are still being made.\n")
+	}
 	if r.EndedEarly != "" {
 		fmt.Fprintf(&b, "\n**The run ended early**, and what would have come is missing: %s.\n", r.EndedEarly)
 	}

@@ -16,6 +16,7 @@ type report struct {
 	Date           time.Time         `json:"date"`
 	Seconds        float64           `json:"seconds"` // that the run took
 	EndedEarly     string            `json:"ended_early,omitempty"`
+	Quick          bool              `json:"quick,omitempty"`
 	Machine        machine           `json:"machine"`
 	Rounds         int               `json:"rounds"`
 	StepSeconds    float64           `json:"seconds_per_step"`
@@ -72,7 +73,7 @@ type rawResult struct {
 func newReport(ctx context.Context, o options) *report {
 	r := &report{
 		Date: time.Now().UTC(), Rounds: o.rounds, StepSeconds: o.duration.Seconds(), Slices: o.slices, Concurrency: o.concurrency,
-		Grants: o.grants, LogLevel: o.logLevel, Set: o.set,
+		Grants: o.grants, LogLevel: o.logLevel, Set: o.set, Quick: o.quick,
 	}
 	r.Machine = machine{
 		Processor: processorName(), Processors: runtime.NumCPU(), MemoryGiB: float64(availableBytes()) / (1 << 30), Kernel: kernel(), Go: runtime.Version(),
