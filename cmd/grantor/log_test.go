@@ -44,7 +44,8 @@ func anyAttr() *rapid.Generator[slog.Attr] {
 		number := rapid.OneOf(rapid.Int64(), rapid.SampledFrom([]int64{0, 1, -1, math.MaxInt64, math.MinInt64})).Draw(t, "number")
 		return rapid.SampledFrom([]slog.Attr{
 			slog.String(key, anyText().Draw(t, "text")), slog.String(key, anyText().Draw(t, "text")), slog.Int64(key, number), slog.Duration(key, time.Duration(number)),
-			slog.Bool(key, number > 0), slog.Any(key, errors.New(anyText().Draw(t, "error"))), slog.Group(key, slog.Int64(key, number)), slog.Any(key, nil), {}, slog.Float64(key, 1.5), slog.Uint64(key, 7),
+			slog.Bool(key, number > 0), slog.Any(key, errors.New(anyText().Draw(t, "error"))), slog.Group(key, slog.Int64(key, number)),
+			slog.Any(key, nil), slog.Any("", nil), slog.Float64(key, 1.5), slog.Uint64(key, 7),
 		}).Draw(t, "attr")
 	})
 }
