@@ -6,7 +6,7 @@ BENCH ?= .
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check test browser bench microbench lint format format-check cover fuzz generate tidy clean
+.PHONY: help run build check test browser faults bench microbench lint format format-check cover fuzz generate tidy clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: ## vet and all tests, on SQLite and PostgreSQL and in Chromium, the concur
 
 browser: ## only the tests in Chromium; pictures of every page go to artefacts/browser
 	GRANTOR_TEST_REQUIRE=browser GRANTOR_TEST_ARTEFACTS=$(CURDIR)/artefacts/browser go test -count 1 -run _Browser ./test/browser ./examples/spa
+
+faults: ## break replicas, network and database, and check that nothing is lost, into docs/reliability.md; FAULTFLAGS=-list
+	go run ./test/faults -table docs/reliability.md $(FAULTFLAGS)
 
 bench: ## Grantor against what the machine can do, 45 minutes, into docs/performance.md; BENCHFLAGS=-quick to try
 	@mkdir -p bin

@@ -261,7 +261,7 @@ func (a *application) leave(ctx context.Context, address string) (cause string) 
 }
 
 func (a *application) rest(ctx context.Context) {
-	pause(ctx, a.chance.between(5*time.Millisecond, 50*time.Millisecond))
+	pause(ctx, a.chance.between(20*time.Millisecond, 120*time.Millisecond))
 }
 
 // pair is what the token endpoint gives.
@@ -292,7 +292,7 @@ func (a *application) take(e event, got pair) {
 	case e.Class == refused || e.Wrong != "":
 		a.newest, a.access, a.spent = refresh{}, "", nil // signs in again, as people must
 	default:
-		time.Sleep(a.chance.between(5*time.Millisecond, 50*time.Millisecond))
+		time.Sleep(a.chance.between(20*time.Millisecond, 120*time.Millisecond))
 	}
 }
 

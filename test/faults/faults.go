@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"sync"
@@ -340,7 +339,7 @@ func takeConnections(ctx context.Context, st *stage) error {
 // forbidWrites is what a replica sees that is connected to a standby, or after an
 // administrator has made the database read-only.
 func forbidWrites(ctx context.Context, st *stage) error {
-	name := fmt.Sprintf("stage_%d", st.world.stages)
+	name := st.schema()
 	admin := func(statement string) error { return st.world.cluster.exec(ctx, statement) }
 	st.begins("read-only")
 	if err := admin("ALTER DATABASE " + name + " SET default_transaction_read_only = on"); err != nil {
@@ -358,7 +357,7 @@ func forbidWrites(ctx context.Context, st *stage) error {
 }
 
 func serializable(ctx context.Context, st *stage) error {
-	return st.world.cluster.exec(ctx, fmt.Sprintf("ALTER DATABASE stage_%d SET default_transaction_isolation = 'serializable'", st.world.stages))
+	return st.world.cluster.exec(ctx, "ALTER DATABASE "+st.schema()+" SET default_transaction_isolation = 'serializable'")
 }
 
 func touchRows(ctx context.Context, st *stage) error {

@@ -118,7 +118,10 @@ func (w *world) play(ctx context.Context, f *fault, c *control, seed uint64, q q
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	r.took = time.Since(began)
-	return r, nil
+	if f.sqlite {
+		return r, nil
+	}
+	return r, w.cluster.dropDatabase(ctx, st.schema())
 }
 
 // prepare makes the database.
@@ -132,7 +135,7 @@ func (st *stage) prepare(ctx context.Context, dir string) error {
 		st.made, err = register(ctx, dir, st.env, w.binary)
 		return err
 	}
-	name := fmt.Sprintf("stage_%d", w.stages)
+	name := st.schema()
 	if err := w.cluster.copyDatabase(ctx, "template_grantor", name); err != nil {
 		return err
 	}
@@ -148,6 +151,9 @@ func (st *stage) prepare(ctx context.Context, dir string) error {
 	st.env = w.environment(st.database, st.fault.settings...)
 	return nil
 }
+
+// schema is the name of the stage's database in PostgreSQL.
+func (st *stage) schema() string { return fmt.Sprintf("stage_%d", st.world.stages) }
 
 func (st *stage) serve(ctx context.Context, dir string) error {
 	for i := range st.fault.replicas {
