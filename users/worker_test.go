@@ -412,11 +412,10 @@ func TestWorkerHashesSeveralAtOnce(t *testing.T) {
 }
 
 func readSentence(r *bufio.Reader) []byte {
-	size := make([]byte, 4)
-	_, _ = io.ReadFull(r, size)
-	text := make([]byte, binary.BigEndian.Uint32(size))
+	size, _ := r.Peek(4)
+	text := make([]byte, 4+binary.BigEndian.Uint32(size))
 	_, _ = io.ReadFull(r, text)
-	return append(size, text...)
+	return text
 }
 
 // What is in flight when the server stops waiting for it hears that it may come again.

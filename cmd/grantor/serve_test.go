@@ -83,10 +83,14 @@ func TestAHugeHeaderBlockIsRefused(t *testing.T) {
 // and tells the status.
 func halfRequest(t *testing.T, issuer string) func() int {
 	t.Helper()
+	return halfPost(t, issuer, "grant_type=client_credentials&client_id=nobody&client_secret=nothing")
+}
+
+func halfPost(t *testing.T, issuer, body string) func() int {
+	t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(issuer, "http://"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	const body = "grant_type=client_credentials&client_id=nobody&client_secret=nothing"
 	_, err = fmt.Fprintf(c, "POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", len(body))
 	require.NoError(t, err)
 	reader := bufio.NewReader(c)
