@@ -65,7 +65,7 @@ func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 
 // append reports false when the record is not plain.
 func (h *logHandler) append(line []byte, r slog.Record) (_ []byte, plain bool) {
-	if year := r.Time.Year(); year < 1 || year > 9999 {
+	if year := r.Time.Year(); r.Time.IsZero() || year < 1 || year > 9999 {
 		return line, false
 	}
 	if h.json {
