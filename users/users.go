@@ -5,6 +5,10 @@
 // user costs what checking a wrong password costs, and that hashing never takes
 // more than its share of the machine: beyond its queue it answers ErrBusy.
 //
+// passwords.go is who may hash, hashes.go what can be read. A server hashes in a
+// process of its own (docs/decisions/0018): worker.go is the server's side of it,
+// worker_serve.go that process's, worker_frames.go what they say.
+//
 // Storage keeps accounts; server/oauth and the command line check passwords.
 // It never reads a database, a request or the environment.
 package users
