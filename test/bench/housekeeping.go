@@ -64,9 +64,9 @@ func (b *benchmark) housekeeping(ctx context.Context, c *cluster) (*housekeeping
 			m.summarize()
 			r.Rate = m.Rate * housekeepingShare
 		}
-		for range o.rounds {
+		for range 2 * o.rounds {
 			progress("growth: renewals %s housekeeping", doing)
-			m, err := step{warm: 2 * o.warm, duration: o.duration, rate: r.Rate, meter: w.meterOf(p)}.overHTTP(ctx, address, workers)
+			m, err := step{warm: o.warm, duration: housekeepingStep(o), rate: r.Rate, meter: w.meterOf(p)}.overHTTP(ctx, address, workers)
 			if err != nil {
 				return err
 			}
@@ -119,8 +119,7 @@ func (b *benchmark) deleting(ctx context.Context, w *world, r *housekeepingResul
 	}
 	for watching.Err() == nil {
 		progress("growth: renewals beside housekeeping, %.0f s", time.Since(began).Seconds())
-		// Short steps, so that little of what comes after the last batch is counted.
-		m, err := step{duration: max(b.o.duration/2, 50*time.Millisecond), rate: r.Rate, meter: w.meterOf(p)}.overHTTP(ctx, address, workers)
+		m, err := step{duration: housekeepingStep(b.o), rate: r.Rate, meter: w.meterOf(p)}.overHTTP(ctx, address, workers)
 		if err != nil {
 			return err
 		}
@@ -134,6 +133,9 @@ func (b *benchmark) deleting(ctx context.Context, w *world, r *housekeepingResul
 	r.Database = (to.database - from.database).Seconds()
 	return err
 }
+
+// housekeepingStep is short, so that little of what comes after the last batch is counted.
+func housekeepingStep(o options) time.Duration { return max(o.share(2), 50*time.Millisecond) }
 
 // await reads what the server adds to its log until the deletions add up.
 // It has a line for each request, too.

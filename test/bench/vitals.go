@@ -121,7 +121,7 @@ func (w *world) memory(ctx context.Context, o options, v *vitals) error {
 		case <-tick.C:
 		}
 		// Its children begin soon, and to look for them takes a look at every process.
-		if looked++; looked%25 == 1 || !running {
+		if looked++; looked%10 == 1 || !running {
 			if family, err = familyOf(p.pid()); err != nil {
 				return err
 			}
