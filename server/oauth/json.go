@@ -14,7 +14,8 @@ import (
 // object is a JSON object that is being written, without its closing brace.
 type object []byte
 
-func newObject() object { return append(make(object, 0, 640), '{') }
+// newObject has room for that many bytes, so that it need not grow.
+func newObject(room int) object { return append(make(object, 0, room), '{') }
 
 func (o object) name(name string) object {
 	if o[len(o)-1] != '{' {
@@ -106,20 +107,20 @@ func unescaped(text string) bool {
 
 // encode is what json.Marshal makes of the claims.
 func (c *claims) encode() []byte {
-	return newObject().
+	return newObject(512).
 		text("iss", c.Issuer).text("sub", c.Subject).audience("aud", c.Audience).text("client_id", c.ClientID).textIf("scope", c.Scope).
 		text("jti", c.ID).textIf("gid", c.Grant).number("iat", c.Issued).number("exp", c.Expires).numberIf("nbf", c.NotBefore).
 		numberIf("auth_time", c.AuthTime).listIf("amr", c.AMR).end()
 }
 
 func (t *tokenResponse) encode() []byte {
-	return newObject().
+	return newObject(192+len(t.AccessToken)+len(t.RefreshToken)+len(t.IDToken)+len(t.Scope)).
 		text("access_token", t.AccessToken).text("token_type", t.TokenType).number("expires_in", t.ExpiresIn).
 		textIf("refresh_token", t.RefreshToken).textIf("id_token", t.IDToken).textIf("scope", t.Scope).end()
 }
 
 func (i *introspection) encode() []byte {
-	o := newObject().
+	o := newObject(640).
 		truth("active", i.Active).textIf("scope", i.Scope).textIf("client_id", i.ClientID).textIf("username", i.Username).
 		textIf("token_type", i.TokenType).numberIf("exp", i.Expires).numberIf("iat", i.Issued).textIf("sub", i.Subject)
 	if len(i.Audience) > 0 {

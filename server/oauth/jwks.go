@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -15,6 +16,8 @@ func (h *Handler) JWKS(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
+	// With its length, as in Metadata: after a rotation it is long.
+	setHeaders(w.Header(), "Content-Length", strconv.Itoa(len(body)))
 	// The client is gone when this fails; there is nobody to tell.
 	_, _ = w.Write(body)
 	return nil

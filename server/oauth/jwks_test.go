@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -56,6 +57,7 @@ func TestJWKS_caching(t *testing.T) {
 	etag := first.Header.Get("ETag")
 	require.NotEmpty(t, etag)
 	require.Equal(t, "public, max-age=5", first.Header.Get("Cache-Control"))
+	require.Equal(t, strconv.Itoa(len(first.Body)), first.Header.Get("Content-Length"))
 	for _, header := range []string{etag, "W/" + etag, `"x", ` + etag, "*"} {
 		a := w.Send(servertest.Get(jwks).Set("If-None-Match", header)).Require(http.StatusNotModified)
 		require.Empty(t, a.Body)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func TestMetadata_golden_W01(t *testing.T) {
 		a := w.Send(servertest.Get(path)).Require(200)
 		require.Equal(t, "application/json", a.Header.Get("Content-Type"))
 		require.Equal(t, "public, max-age=300", a.Header.Get("Cache-Control"))
+		require.Equal(t, strconv.Itoa(len(a.Body)), a.Header.Get("Content-Length"))
 		require.Equal(t, "*", a.Header.Get("Access-Control-Allow-Origin"), "W-07")
 		require.Empty(t, a.Header.Get("Access-Control-Allow-Credentials"), "W-07")
 		var pretty bytes.Buffer

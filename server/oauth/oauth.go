@@ -81,6 +81,8 @@ type Handler struct {
 	metadata []byte
 	due      chan struct{} // logout notices wait
 	issuers  []string
+
+	metadataLength string
 }
 
 // Trail is what the log of a request says about it. Nothing in it is secret.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -33,6 +34,7 @@ func (h *Handler) Prepare() error {
 	if h.metadata, err = json.Marshal(h.describe()); err != nil {
 		return fmt.Errorf("encode metadata: %w", err)
 	}
+	h.metadataLength = strconv.Itoa(len(h.metadata))
 	h.provider = fosite.NewOAuth2Provider(h.tokens, h.compose())
 	return nil
 }
