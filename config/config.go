@@ -29,6 +29,8 @@ type Config struct {
 	Address  string   `key:"address" default:"127.0.0.1:8080" check:"address" flag:"address" doc:"HOST:PORT to listen on. Port 0 takes a free one. Beyond loopback an issuer must be set."`
 	Secrets  Secret   `key:"secrets" default:"" check:"" doc:"Server secrets, separated by blanks, lines or commas: tokens are made with the first, all are read. To replace one with several replicas, add the new one last on every replica first; then move it to the front; remove the old one when its tokens have ended. At least 32 characters each. The same on every replica. Empty: one is generated at the first start into a file of mode 0600, beside the SQLite file or at ./grantor.secrets."`
 
+	Connections int `key:"connections" default:"10000" check:"1..1000000" doc:"Most connections of clients that are open at once. Beyond it the one that has waited longest without a request is closed for the new one; while all are in the middle of a request, new ones wait. Needs as many open files."`
+
 	AccessTokenLifetime  time.Duration `key:"access_token_lifetime" default:"10m" check:"1s..24h" doc:"How long an access token works, for clients that set nothing else."`
 	RefreshTokenLifetime time.Duration `key:"refresh_token_lifetime" default:"336h" check:"1s..87600h" doc:"How long a session lives without renewal, for clients that set nothing else. Every renewal starts it again."`
 	SessionLifetime      time.Duration `key:"session_lifetime" default:"2160h" check:"1s..87600h" doc:"How long a session lives at most, for clients that set nothing else. Nothing moves it."`

@@ -92,6 +92,7 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (
 	}
 	s := &service{
 		server: handler, listener: listener, log: log,
+		connections: cfg.Connections, limits: usualLimits(),
 		drain: cfg.DrainTimeout, notice: cfg.DrainTimeout / 10,
 		ready: func() { fmt.Fprint(c.stdout, ready) },
 	}
@@ -148,30 +149,25 @@ func readyLine(cfg config.Config, bound string) string {
 
 // service is one running server: the listener, the HTTP server and the background work.
 type service struct {
-	server   *server.Server
-	listener net.Listener
-	log      *slog.Logger
-	drain    time.Duration // for requests in flight
-	notice   time.Duration // the part of it in which /readyz says no and requests are still taken
-	ready    func()
+	server      *server.Server
+	listener    net.Listener
+	connections int // most at once
+	limits      limits
+	log         *slog.Logger
+	drain       time.Duration // for requests in flight
+	notice      time.Duration // the part of it in which /readyz says no and requests are still taken
+	ready       func()
 }
 
 // run serves until ctx ends, then stops gently. Work in flight does not see ctx end.
 func (s *service) run(ctx context.Context) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
-	web := &http.Server{
-		Handler:           s.server.Handler(),
-		ReadHeaderTimeout: 15 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-		BaseContext:       func(net.Listener) context.Context { return work },
-	}
+	door := newGate(s.listener, s.connections)
+	web := newWeb(work, s.server.Handler(), s.log, s.limits)
+	web.ConnState = door.track
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(s.listener) }()
+	go func() { served <- web.Serve(door) }()
 	worked := make(chan error, 1)
 	go func() { worked <- s.server.Run(work) }()
 	s.ready()
