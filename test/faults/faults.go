@@ -61,6 +61,11 @@ func faults() []*fault {
 			inject: killReplica, controls: []*control{uncommit, falseRefusal},
 		},
 		{
+			name: "death-between", ids: "F-02", about: "kill -9 of a replica when its statements are on the way, or committed and their answers on the way: they are held until it is dead",
+			replicas: 3, linked: true, counted: true, every: [2]time.Duration{500 * time.Millisecond, 1500 * time.Millisecond},
+			inject: killBetween, controls: []*control{uncommit},
+		},
+		{
 			name: "postgres-crash", ids: "F-03", about: "SIGKILL of PostgreSQL's whole process tree, and a new start after up to a second",
 			counted: true, every: [2]time.Duration{1500 * time.Millisecond, 3 * time.Second},
 			inject: crashPostgres, controls: []*control{uncommit, revive},
@@ -81,7 +86,7 @@ func faults() []*fault {
 			inject: cutAnswers, controls: []*control{falseRefusal, stale},
 		},
 		{
-			name: "network-slow", ids: "F-09", about: "every answer of PostgreSQL comes 0.5 or 2 s late, for 1 to 3 s",
+			name: "network-slow", ids: "F-09", about: "every answer of PostgreSQL comes 2 or 0.5 s late, in turn, for 1 to 3 s",
 			linked: true, settings: []string{"RETRY_WINDOW=60s"}, window: longWindow, every: [2]time.Duration{time.Second, 2 * time.Second},
 			inject: delayAnswers, controls: []*control{falseSuccess},
 		},
@@ -128,6 +133,14 @@ func faults() []*fault {
 			name: "hang-up", ids: "F-24", about: "clients go away at a random byte of the request or its answer, and ask again",
 			habits: habits{introspect: 20, twice: 20, hangUp: 2}, every: [2]time.Duration{100 * time.Millisecond, 101 * time.Millisecond},
 			inject: func(context.Context, *stage) error { return nil }, controls: []*control{stale},
+		},
+		{
+			name: "log-blocked", ids: "F-25", about: "nobody reads a replica's log for 6 to 8 s, and its pipe is full",
+			every: [2]time.Duration{time.Second, 2 * time.Second}, heal: time.Second, inject: blockLog, controls: []*control{cached, uncommit},
+		},
+		{
+			name: "row-poisoned", ids: "F-13", about: "three sessions' rows can not be read for 0.2 to 1 s, and are then as they were",
+			every: [2]time.Duration{200 * time.Millisecond, time.Second}, inject: poisonRows, controls: []*control{falseRefusal},
 		},
 		{
 			name: "everything", ids: "F-01, F-03, F-04, F-06, F-09", about: "one after the other by chance: a replica killed, PostgreSQL crashed, shut down or slow, answers lost, rows locked",
@@ -184,6 +197,34 @@ func killReplica(ctx context.Context, st *stage) error {
 	if others := st.others(r); len(others) > 0 {
 		st.lifted("killed", others...)
 	}
+	pause(ctx, st.chance.between(0, 300*time.Millisecond))
+	if err := r.revive(ctx); err != nil {
+		return err
+	}
+	st.lifted("started again", r)
+	return nil
+}
+
+// killBetween makes sure that the moment is the right one.
+func killBetween(ctx context.Context, st *stage) error {
+	r := st.any()
+	held := &st.link.swallowAnswers
+	if st.chance.once(2) {
+		held = &st.link.swallowQuestions
+	}
+	before := st.link.swallowed.Load()
+	st.begins("hold what is on the way, and kill %s", r.name)
+	held.Store(true)
+	err := st.until(ctx, time.Second, "something on the way", func() bool { return st.link.swallowed.Load() > before+6 })
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	if err := r.kill(); err != nil {
+		return err
+	}
+	held.Store(false)
+	st.link.reset() // what was swallowed never comes
+	st.lifted("killed", st.others(r)...)
 	pause(ctx, st.chance.between(0, 300*time.Millisecond))
 	if err := r.revive(ctx); err != nil {
 		return err
@@ -249,7 +290,8 @@ func cutAnswers(ctx context.Context, st *stage) error {
 }
 
 func delayAnswers(ctx context.Context, st *stage) error {
-	delay := []time.Duration{500 * time.Millisecond, 2 * time.Second}[st.chance.below(2)]
+	// Beyond the deadline of a statement, and within it, in turn.
+	delay := []time.Duration{2 * time.Second, 500 * time.Millisecond}[st.injected.Load()%2]
 	st.begins("delay answers by %s", delay)
 	st.link.delay.Store(int64(delay))
 	pause(ctx, st.chance.between(time.Second, 3*time.Second))
@@ -478,6 +520,32 @@ func freezeReplica(ctx context.Context, st *stage) error {
 		return err
 	}
 	st.lifted("goes on", r)
+	return nil
+}
+
+func blockLog(ctx context.Context, st *stage) error {
+	r := st.any()
+	st.begins("nobody reads the log of %s", r.name)
+	r.muted.Store(true)
+	st.lifted("full", st.others(r)...)
+	pause(ctx, st.chance.between(tooLate+time.Second, tooLate+3*time.Second))
+	r.muted.Store(false)
+	st.lifted("read again", r)
+	return nil
+}
+
+// poisonRows leaves what no program of ours would write, and no deadline bounds.
+func poisonRows(ctx context.Context, st *stage) error {
+	st.begins("poison three rows")
+	err := st.exec(ctx, "UPDATE grants SET details = '{' || details WHERE id IN (SELECT id FROM grants WHERE revoked_at IS NULL ORDER BY rotated_at DESC LIMIT 3)")
+	if err != nil {
+		return err
+	}
+	pause(ctx, st.chance.between(200*time.Millisecond, time.Second))
+	if err := st.exec(ctx, "UPDATE grants SET details = substr(details, 2) WHERE details LIKE '{{%'"); err != nil {
+		return err
+	}
+	st.lifted("mended")
 	return nil
 }
 

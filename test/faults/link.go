@@ -21,6 +21,10 @@ type link struct {
 	cut   atomic.Int64 // one in so many answers to a write is lost with its connection; 0: none
 	cuts  atomic.Int64 // answers that were lost so far
 
+	swallowQuestions atomic.Bool // nothing reaches PostgreSQL any more, and nobody is told
+	swallowAnswers   atomic.Bool // nothing comes back any more
+	swallowed        atomic.Int64
+
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 }
@@ -45,6 +49,11 @@ func newLink(ctx context.Context, target string, chance *dice) (*link, error) {
 
 func (l *link) close() {
 	_ = l.listener.Close()
+	l.reset()
+}
+
+// reset ends all connections.
+func (l *link) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for conn := range l.conns {
@@ -81,7 +90,9 @@ func (l *link) carry(ctx context.Context, server net.Conn) {
 		buffer := make([]byte, 64<<10)
 		for {
 			n, err := server.Read(buffer)
-			if n > 0 {
+			if n > 0 && l.swallowQuestions.Load() {
+				l.swallowed.Add(1)
+			} else if n > 0 {
 				if _, err := database.Write(buffer[:n]); err != nil {
 					return
 				}
@@ -97,6 +108,10 @@ func (l *link) carry(ctx context.Context, server net.Conn) {
 		if n > 0 {
 			if d := time.Duration(l.delay.Load()); d > 0 {
 				time.Sleep(d)
+			}
+			if l.swallowAnswers.Load() {
+				l.swallowed.Add(1)
+				continue
 			}
 			pass := l.passes(buffer[:n])
 			if _, err := server.Write(buffer[:pass]); err != nil || pass < n {

@@ -163,13 +163,18 @@ func try(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	if o.table != "" {
+	if o.table != "" && !o.whole() {
+		fmt.Println("the table in", o.table, "stays: this run was not whole")
+	} else if o.table != "" {
 		if err := rep.write(o.table); err != nil {
 			return err
 		}
 	}
 	return rep.err()
 }
+
+// whole says that nothing is left out of the run.
+func (o options) whole() bool { return len(o.faults) == len(faults()) && o.controls }
 
 // quantityOf shares out what a whole run must reach.
 func (o options) quantityOf(f *fault) quantity {

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -25,6 +26,8 @@ type replica struct {
 	binary string
 	dir    string
 	env    []string
+
+	muted atomic.Bool // nobody reads its log for a while
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd
@@ -40,16 +43,21 @@ func (r *replica) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), r.binary, "serve") //nolint:gosec // our own program
-	cmd.Env, cmd.Dir, cmd.Stderr, cmd.SysProcAttr = r.env, r.dir, log, childAttr(syscall.SIGKILL, false)
+	cmd.Env, cmd.Dir, cmd.SysProcAttr = r.env, r.dir, childAttr(syscall.SIGKILL, false)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return errors.Join(err, log.Close())
+	}
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		return errors.Join(err, log.Close())
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return errors.Join(err, log.Close())
 	}
+	var logging sync.WaitGroup
+	logging.Go(func() { r.readLog(said, log) })
 	first, done := make(chan string, 1), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -57,6 +65,7 @@ func (r *replica) start(ctx context.Context) error {
 		line, _ := reader.ReadString('\n')
 		first <- line
 		_, _ = io.Copy(io.Discard, reader)
+		logging.Wait()
 		_ = cmd.Wait()
 	}()
 	var line string
@@ -74,6 +83,22 @@ func (r *replica) start(ctx context.Context) error {
 	defer r.mu.Unlock()
 	r.cmd, r.done, r.address = cmd, done, match[1]
 	return nil
+}
+
+// readLog goes on while it is not muted: a pipe that nobody reads is soon full.
+func (r *replica) readLog(from io.Reader, into *os.File) {
+	defer into.Close()
+	buffer := make([]byte, 32<<10)
+	for {
+		for r.muted.Load() {
+			time.Sleep(5 * time.Millisecond)
+		}
+		n, err := from.Read(buffer)
+		_, _ = into.Write(buffer[:n])
+		if err != nil {
+			return
+		}
+	}
 }
 
 // revive starts it until it serves: what it needs may not be there yet.
