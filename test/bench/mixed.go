@@ -114,6 +114,7 @@ func (w *world) mixed(ctx context.Context, o options) (*mixedResult, error) {
 			if err != nil {
 				return r, err
 			}
+			began := time.Now()
 			samples, err := base(o.mixedDuration, rates, storm)
 			if err != nil {
 				return r, fmt.Errorf("logins %v: %w", with, err)
@@ -123,7 +124,7 @@ func (w *world) mixed(ctx context.Context, o options) (*mixedResult, error) {
 				return r, err
 			}
 			if with {
-				s := o.mixedDuration.Seconds()
+				s := time.Since(began).Seconds() // until the last login is answered
 				r.Usage = append(r.Usage, mixedUsage{(after.server - before.server).Seconds() / s, (after.database - before.database).Seconds() / s, (after.own - before.own).Seconds() / s})
 			}
 			for i, m := range samples {
