@@ -24,6 +24,8 @@ type cluster struct {
 	port                  int
 	cmd                   *exec.Cmd
 	done                  chan struct{}
+
+	standby *cluster // that follows it; nil: none
 }
 
 var durable = []string{
@@ -39,13 +41,8 @@ func newCluster(ctx context.Context, parent string) (_ *cluster, err error) {
 		return nil, err
 	}
 	c := &cluster{folder: filepath.Join(parent, "postgres"), binaries: binaries, log: filepath.Join(parent, "postgres.log")}
-	if err := os.Mkdir(c.folder, 0o700); err != nil {
+	if err := c.makeFolder(); err != nil {
 		return nil, err
-	}
-	if uid, gid, ok := serverUser(); ok {
-		if err := os.Chown(c.folder, int(uid), int(gid)); err != nil {
-			return nil, err
-		}
 	}
 	if out, err := c.command(ctx, "initdb", "-D", c.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--locale=C").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
@@ -54,6 +51,17 @@ func newCluster(ctx context.Context, parent string) (_ *cluster, err error) {
 		return nil, err
 	}
 	return c, c.start(ctx)
+}
+
+func (c *cluster) makeFolder() error {
+	if err := os.Mkdir(c.folder, 0o700); err != nil {
+		return err
+	}
+	uid, gid, ok := serverUser()
+	if !ok {
+		return nil
+	}
+	return os.Chown(c.folder, int(uid), int(gid))
 }
 
 // start runs it, again after an end, on the same data and the same port, and comes
@@ -146,6 +154,55 @@ func (c *cluster) dropDatabase(ctx context.Context, name string) error {
 	return c.exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
 }
 
+// follow starts a standby on the port, and makes every commit wait until it is on the
+// standby's disk, too.
+func (c *cluster) follow(ctx context.Context, port int) error {
+	s := &cluster{folder: fmt.Sprintf("%s-%d", c.folder, time.Now().UnixNano()), binaries: c.binaries, log: c.log, port: port}
+	if err := s.makeFolder(); err != nil {
+		return err
+	}
+	out, err := s.command(ctx, "pg_basebackup", "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "-d", c.url("postgres")).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("pg_basebackup: %w\n%s", err, out)
+	}
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	c.standby = s
+	return c.wait(ctx, "*")
+}
+
+// wait makes commits wait for standbys of that name, "": for none.
+func (c *cluster) wait(ctx context.Context, names string) error {
+	if err := c.exec(ctx, "ALTER SYSTEM SET synchronous_standby_names = '"+names+"'"); err != nil {
+		return err
+	}
+	if err := c.exec(ctx, "SELECT pg_reload_conf()"); err != nil || names == "" {
+		return err
+	}
+	const synchronous = "SELECT 1 / count(*) FROM pg_stat_replication WHERE sync_state = 'sync'" // fails while there is none
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if err = c.exec(ctx, synchronous); err == nil || !pause(ctx, 50*time.Millisecond) {
+			return err
+		}
+	}
+	return fmt.Errorf("the standby does not follow: %w", err)
+}
+
+// alone ends the standby.
+func (c *cluster) alone(ctx context.Context) error {
+	if c.standby == nil {
+		return nil
+	}
+	if err := c.wait(ctx, ""); err != nil {
+		return err
+	}
+	c.standby.close()
+	c.standby = nil
+	return nil
+}
+
 // How it ends. SIGTERM is a smart shutdown, which waits for its clients, SIGINT a
 // fast one, which throws them out, and SIGQUIT an immediate one, which recovers like
 // after a crash.
@@ -184,6 +241,9 @@ func (c *cluster) thaw() error   { return signalTree(c.cmd.Process.Pid, syscall.
 
 // close ends it for good, whatever state it is in.
 func (c *cluster) close() {
+	if c.standby != nil {
+		c.standby.close()
+	}
 	select {
 	case <-c.done:
 		return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -32,8 +33,9 @@ type fault struct {
 	flawless bool          // no request may fail at all
 	counted  bool          // its renewals count for -acknowledged
 
-	every    [2]time.Duration // the pause before each injection
-	before   func(context.Context, *stage) error
+	every    [2]time.Duration                    // the pause before each injection
+	before   func(context.Context, *stage) error // the replicas start
+	after    func(context.Context, *stage) error // they have ended
 	inject   func(context.Context, *stage) error
 	controls []*control
 }
@@ -133,6 +135,11 @@ func faults() []*fault {
 			name: "hang-up", ids: "F-24", about: "clients go away at a random byte of the request or its answer, and ask again",
 			habits: habits{introspect: 20, twice: 20, hangUp: 2}, every: [2]time.Duration{100 * time.Millisecond, 101 * time.Millisecond},
 			inject: func(context.Context, *stage) error { return nil }, controls: []*control{stale},
+		},
+		{
+			name: "failover", ids: "F-05", about: "SIGKILL of PostgreSQL's process tree for good, promotion of its synchronous standby, and a new standby in its place",
+			counted: true, heal: 30 * time.Second, settings: []string{"RETRY_WINDOW=60s"}, window: longWindow, every: [2]time.Duration{time.Second, 2 * time.Second},
+			before: addStandby, inject: failOver, after: dropStandby, controls: []*control{uncommit, revive},
 		},
 		{
 			name: "log-blocked", ids: "F-25", about: "nobody reads a replica's log for 6 to 8 s, and its pipe is full",
@@ -302,7 +309,7 @@ func delayAnswers(ctx context.Context, st *stage) error {
 
 // lockRows uses the one connection that its transaction lives on.
 func lockRows(ctx context.Context, st *stage) (err error) {
-	db, err := sql.Open(st.kind, st.source)
+	db, err := sql.Open(st.kind, st.source())
 	if err != nil {
 		return err
 	}
@@ -332,7 +339,7 @@ const throwOut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE d
 
 func takeConnections(ctx context.Context, st *stage) error {
 	// This one is in before all are taken.
-	db, err := sql.Open(st.kind, st.source)
+	db, err := sql.Open(st.kind, st.source())
 	if err != nil {
 		return err
 	}
@@ -523,6 +530,41 @@ func freezeReplica(ctx context.Context, st *stage) error {
 	return nil
 }
 
+// addStandby gives the replicas both addresses: they look for the one that can write.
+func addStandby(ctx context.Context, st *stage) error {
+	primary := st.world.cluster
+	port, err := freePort(ctx)
+	if err != nil {
+		return err
+	}
+	if err := primary.follow(ctx, port); err != nil {
+		return err
+	}
+	hosts := primary.address() + "," + primary.standby.address()
+	st.database = strings.Replace(st.database, primary.address(), hosts, 1) + "&target_session_attrs=read-write"
+	st.env = st.world.environment(st.database, st.fault.settings...)
+	return nil
+}
+
+func failOver(ctx context.Context, st *stage) error {
+	old := st.world.cluster
+	heir := old.standby
+	st.begins("kill postgres for good")
+	if err := old.crash(); err != nil {
+		return err
+	}
+	pause(ctx, st.chance.between(0, 500*time.Millisecond)) // somebody must notice
+	if err := heir.exec(ctx, "SELECT pg_promote()"); err != nil {
+		return err
+	}
+	old.standby, st.world.cluster = nil, heir
+	st.lifted("promoted")
+	pause(ctx, 2*time.Second)
+	return heir.follow(ctx, old.port)
+}
+
+func dropStandby(ctx context.Context, st *stage) error { return st.world.cluster.alone(ctx) }
+
 func blockLog(ctx context.Context, st *stage) error {
 	r := st.any()
 	st.begins("nobody reads the log of %s", r.name)
@@ -550,7 +592,7 @@ func poisonRows(ctx context.Context, st *stage) error {
 }
 
 func lockFile(ctx context.Context, st *stage) (err error) {
-	db, err := sql.Open(st.kind, st.source)
+	db, err := sql.Open(st.kind, st.source())
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ type stage struct {
 	chance   *dice
 	database string // past the link
 	kind     string // driver of database/sql
-	source   string // its data source
+	file     string // of SQLite
 	env      []string
 	link     *link
 	replicas []*replica
@@ -117,6 +117,11 @@ func (w *world) play(ctx context.Context, f *fault, c *control, seed uint64, q q
 	if err := st.afterwards(ctx, r.finding); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	if f.after != nil {
+		if err := f.after(ctx, st); err != nil {
+			return nil, err
+		}
+	}
 	r.took = time.Since(began)
 	if f.sqlite {
 		return r, nil
@@ -129,7 +134,7 @@ func (st *stage) prepare(ctx context.Context, dir string) error {
 	w := st.world
 	if st.fault.sqlite {
 		file := filepath.Join(dir, "grantor.db")
-		st.kind, st.source, st.database = "sqlite", "file:"+file+"?_pragma=busy_timeout(10000)", "sqlite:"+file
+		st.kind, st.file, st.database = "sqlite", file, "sqlite:"+file
 		st.env = w.environment(st.database, st.fault.settings...)
 		var err error
 		st.made, err = register(ctx, dir, st.env, w.binary)
@@ -139,17 +144,24 @@ func (st *stage) prepare(ctx context.Context, dir string) error {
 	if err := w.cluster.copyDatabase(ctx, "template_grantor", name); err != nil {
 		return err
 	}
-	st.kind, st.source = "pgx", w.cluster.url(name)
-	st.database = st.source
+	st.kind, st.database = "pgx", w.cluster.url(name)
 	if st.fault.linked {
 		var err error
 		if st.link, err = newLink(ctx, w.cluster.address(), st.chance); err != nil {
 			return err
 		}
-		st.database = strings.Replace(st.source, w.cluster.address(), st.link.address, 1)
+		st.database = strings.Replace(st.database, w.cluster.address(), st.link.address, 1)
 	}
 	st.env = w.environment(st.database, st.fault.settings...)
 	return nil
+}
+
+// source is where database/sql finds it. PostgreSQL may have moved.
+func (st *stage) source() string {
+	if st.fault.sqlite {
+		return "file:" + st.file + "?_pragma=busy_timeout(10000)"
+	}
+	return st.world.cluster.url(st.schema())
 }
 
 // schema is the name of the stage's database in PostgreSQL.
@@ -323,7 +335,7 @@ func (st *stage) until(ctx context.Context, limit time.Duration, what string, do
 
 // exec changes the database past the program: a fault or a control does.
 func (st *stage) exec(ctx context.Context, statement string, args ...any) error {
-	db, err := sql.Open(st.kind, st.source)
+	db, err := sql.Open(st.kind, st.source())
 	if err != nil {
 		return err
 	}
@@ -390,7 +402,7 @@ func (st *stage) afterwards(ctx context.Context, f *finding) error {
 func (st *stage) rows(ctx context.Context) (list []row, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	db, err := sql.Open(st.kind, st.source)
+	db, err := sql.Open(st.kind, st.source())
 	if err != nil {
 		return nil, err
 	}
