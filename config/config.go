@@ -15,6 +15,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"time"
 )
 
@@ -25,11 +26,13 @@ import (
 // of check.go; flag the command line flag, where there is one.
 type Config struct {
 	Database Database `key:"database" default:"sqlite:grantor.db" check:"database" flag:"database" doc:"Where everything is kept: sqlite:PATH for one file, or a postgres:// URL (PostgreSQL 15 or later)."`
-	Issuer   string   `key:"issuer" default:"" check:"issuer" flag:"issuer" doc:"The public URL of this server, exactly as clients are told it. https, or http on loopback; no query, fragment or trailing slash. Empty: http:// and the loopback address that is listened on."`
+	Issuer   string   `key:"issuer" default:"" check:"issuer" flag:"issuer" doc:"The public URL of this server, exactly as clients are told it. https, or http on loopback; no query, fragment or trailing slash. Empty: http:// (https:// with a certificate) and the loopback address that is listened on."`
 	Address  string   `key:"address" default:"127.0.0.1:8080" check:"address" flag:"address" doc:"HOST:PORT to listen on. Port 0 takes a free one. Beyond loopback an issuer must be set."`
 	Secrets  Secret   `key:"secrets" default:"" check:"" doc:"Server secrets, separated by blanks, lines or commas: tokens are made with the first, all are read. To replace one with several replicas, add the new one last on every replica first; then move it to the front; remove the old one when its tokens have ended. At least 32 characters each. The same on every replica. Empty: one is generated at the first start into a file of mode 0600, beside the SQLite file or at ./grantor.secrets."`
 
-	Connections int `key:"connections" default:"10000" check:"1..1000000" doc:"Most connections of clients that are open at once. Beyond it the one that has waited longest without a request is closed for the new one; while all are in the middle of a request, new ones wait. Needs as many open files."`
+	Connections int    `key:"connections" default:"10000" check:"1..1000000" doc:"Most connections of clients that are open at once. Beyond it the one that has waited longest without a request is closed for the new one; while all are in the middle of a request, new ones wait. Needs as many open files."`
+	TLSCertFile string `key:"tls_cert_file" default:"" check:"" doc:"Path of a PEM file with the certificate to serve HTTPS with, its chain behind it; HTTP/2 comes with it. The files are looked at every minute and on SIGHUP; a pair that can not be used leaves the old one in place. Empty: HTTP, for a proxy in front or for loopback."`
+	TLSKeyFile  string `key:"tls_key_file" default:"" check:"" doc:"Path of the PEM file with the key of that certificate."`
 
 	AccessTokenLifetime  time.Duration `key:"access_token_lifetime" default:"10m" check:"1s..24h" doc:"How long an access token works, for clients that set nothing else."`
 	RefreshTokenLifetime time.Duration `key:"refresh_token_lifetime" default:"336h" check:"1s..87600h" doc:"How long a session lives without renewal, for clients that set nothing else. Every renewal starts it again."`
@@ -76,6 +79,18 @@ func Default() Config {
 
 // Origin says where a setting came from: a file, a variable, a flag; "" is its default.
 func (c Config) Origin(key string) string { return c.origin[key] }
+
+// Changed names the settings that have another value in next.
+func (c Config) Changed(next Config) []string {
+	var list []string
+	after := fields(&next)
+	for i, f := range fields(&c) {
+		if !reflect.DeepEqual(f.value.Interface(), after[i].value.Interface()) {
+			list = append(list, f.key)
+		}
+	}
+	return list
+}
 
 // Warnings names every accepted value that can cost safety, a line each.
 func (c Config) Warnings() []string {

@@ -135,6 +135,29 @@ func TestAFlagOfTheSameNameIsNoSetting(t *testing.T) {
 	require.Equal(t, "--database", c.Origin("database"))
 }
 
+func TestHalfACertificateIsRefused(t *testing.T) {
+	for given, missing := range map[string]string{"tls_cert_file": "tls_key_file", "tls_key_file": "tls_cert_file"} {
+		list := faults(t, config.Sources{Environ: []string{"GRANTOR_" + strings.ToUpper(given) + "=x.pem"}})
+		require.Len(t, list, 1)
+		require.Equal(t, given, list[0].Setting)
+		require.Equal(t, "is set without "+missing, list[0].Problem)
+	}
+	both := []string{"GRANTOR_TLS_CERT_FILE=c.pem", "GRANTOR_TLS_KEY_FILE=k.pem"}
+	c := load(t, config.Sources{Environ: append(both, "GRANTOR_ISSUER=https://127.0.0.1:8080"), Serving: true})
+	require.Equal(t, "c.pem", c.TLSCertFile, "the path itself, not what the file holds")
+	list := faults(t, config.Sources{Environ: append(both, "GRANTOR_ISSUER=http://127.0.0.1:8080"), Serving: true})
+	require.Len(t, list, 1)
+	require.Equal(t, "issuer", list[0].Setting)
+	require.Contains(t, list[0].Hint, "https://127.0.0.1:8080")
+}
+
+func TestChangedNamesWhatDiffers(t *testing.T) {
+	a := load(t, config.Sources{Environ: []string{"GRANTOR_TRUSTED_PROXIES=10.0.0.1", "GRANTOR_LOG_LEVEL=info"}})
+	require.Empty(t, a.Changed(a))
+	b := load(t, config.Sources{Environ: []string{"GRANTOR_TRUSTED_PROXIES=10.0.0.2", "GRANTOR_RETRY_WINDOW=10s", "GRANTOR_SECRETS=" + strings.Repeat("a", 32)}})
+	require.Equal(t, []string{"secrets", "trusted_proxies"}, a.Changed(b))
+}
+
 func TestTheFileMayBeNamedByAVariable(t *testing.T) {
 	read := files(map[string]string{"a.yaml": "log_level: warn", "b.yaml": "log_level: debug"})
 	c := load(t, config.Sources{ReadFile: read, Environ: []string{"GRANTOR_CONFIG=a.yaml"}})

@@ -169,6 +169,15 @@ func (l *loader) relate(good map[string]bool) {
 	if l.Serving && good["issuer"] && good["address"] && c.Issuer == "" && !loopbackAddress(c.Address) {
 		l.fault("issuer", "", "is not set, and address "+fmt.Sprintf("%q", c.Address)+" is not on loopback", "set issuer (GRANTOR_ISSUER, --issuer) to the https URL that clients use")
 	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		given, missing := "tls_cert_file", "tls_key_file"
+		if c.TLSCertFile == "" {
+			given, missing = missing, given
+		}
+		l.fault(given, c.origin[given], "is set without "+missing, "set both to serve HTTPS, or none to serve HTTP")
+	} else if c.TLSCertFile != "" && good["issuer"] && strings.HasPrefix(c.Issuer, "http:") {
+		l.fault("issuer", c.origin["issuer"], fmt.Sprintf("%q", c.Issuer)+" is http, but with tls_cert_file this server speaks https only", "write https://"+strings.TrimPrefix(c.Issuer, "http://")+", or remove tls_cert_file and tls_key_file")
+	}
 	if good["refresh_token_lifetime"] && good["session_lifetime"] && c.RefreshTokenLifetime > c.SessionLifetime {
 		l.fault("refresh_token_lifetime", c.origin["refresh_token_lifetime"],
 			shortDuration(c.RefreshTokenLifetime)+" is longer than session_lifetime "+shortDuration(c.SessionLifetime), "make session_lifetime at least as long")

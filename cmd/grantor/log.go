@@ -12,10 +12,20 @@ import (
 )
 
 func newLog(w io.Writer, cfg config.Config) *slog.Logger {
-	level := slog.LevelInfo
-	// The setting was checked: its words are those of slog.
+	log, _ := newLevelledLog(w, cfg)
+	return log
+}
+
+// newLevelledLog also answers the level, which may be set at any time.
+func newLevelledLog(w io.Writer, cfg config.Config) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	setLevel(level, cfg)
+	return slog.New(newLogHandler(w, level, cfg.LogFormat == "json")), level
+}
+
+// setLevel relies on the check of the setting: its words are those of slog.
+func setLevel(level *slog.LevelVar, cfg config.Config) {
 	_ = level.UnmarshalText([]byte(cfg.LogLevel))
-	return slog.New(newLogHandler(w, level, cfg.LogFormat == "json"))
 }
 
 // logHandler writes by hand the lines that every request has, in a third of the time, and
@@ -28,7 +38,7 @@ type logHandler struct {
 	buffers      sync.Pool
 }
 
-func newLogHandler(w io.Writer, level slog.Level, json bool) *logHandler {
+func newLogHandler(w io.Writer, level slog.Leveler, json bool) *logHandler {
 	h := &logHandler{out: &inTurn{out: w}, json: json, buffers: sync.Pool{New: func() any { return new([]byte) }}}
 	options := &slog.HandlerOptions{Level: level}
 	if json {

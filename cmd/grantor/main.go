@@ -32,6 +32,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], process{
 		environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		now: time.Now, rand: rand.Reader,
+		hangups: func(c chan<- os.Signal) { signal.Notify(c, syscall.SIGHUP) },
 	}))
 }
 
@@ -43,6 +44,7 @@ type process struct {
 	stderr  io.Writer
 	now     func() time.Time
 	rand    io.Reader
+	hangups func(chan<- os.Signal) // sends every SIGHUP there from now on; nil: there are none
 }
 
 // run is the program. It ends when the command is done, or soon after ctx is.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,9 @@ func (c *cli) serveCommand() *cobra.Command {
 		Long: `Run the server until it is told to stop.
 
 SIGTERM or Ctrl-C stops it gently: /readyz says no, what is in flight is answered,
-and it exits 0 within the setting drain_timeout. A second one stops it at once.`,
+and it exits 0 within the setting drain_timeout. A second one stops it at once.
+
+SIGHUP reads the certificate and log_level again; other settings need a restart.`,
 	}
 	config.AddFlags(cmd.Flags(), "issuer", "address")
 	cmd.Flags().BoolVar(&dev, "dev", false, "Make a demo client and user and print lines to paste; loopback only")
@@ -37,20 +40,30 @@ and it exits 0 within the setting drain_timeout. A second one stops it at once.`
 		if dev && !cfg.Loopback() {
 			return &usageError{message: "--dev gives its secrets away, so it serves on loopback only", hint: "leave out --dev, or the address and issuer beyond loopback"}
 		}
-		return c.serve(cmd.Context(), cfg, migrate, dev)
+		again := func() (config.Config, error) { return c.load(cmd, true) }
+		return c.serve(cmd.Context(), cfg, again, migrate, dev)
 	}
 	return cmd
 }
 
-func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (err error) {
+func (c *cli) serve(ctx context.Context, cfg config.Config, again func() (config.Config, error), migrate, dev bool) (err error) {
+	hangup := make(chan os.Signal, 1)
+	if c.hangups != nil {
+		c.hangups(hangup) // first of all: before it a SIGHUP would end the process
+	}
 	picture, err := readLogo(cfg)
 	if err != nil {
 		return err
 	}
-	log := newLog(c.stderr, cfg)
+	log, level := newLevelledLog(c.stderr, cfg)
 	for _, warning := range cfg.Warnings() {
 		log.Warn(warning)
 	}
+	shown, err := openCertificate(cfg, c.now, log)
+	if err != nil {
+		return err
+	}
+	changes := &reloader{settings: cfg, load: again, certificate: shown, level: level, log: log}
 	store, err := c.openServing(ctx, cfg, log, migrate)
 	if err != nil {
 		return err
@@ -72,7 +85,7 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (
 	}
 	defer listener.Close()
 	if cfg.Issuer == "" {
-		cfg.Issuer = "http://" + listener.Addr().String()
+		cfg.Issuer = own(cfg, listener.Addr().String())
 	}
 	handler, err := server.New(ctx, server.Deps{
 		Config: cfg, Store: store, Secrets: secrets, Passwords: passwords,
@@ -92,13 +105,18 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, migrate, dev bool) (
 	}
 	s := &service{
 		server: handler, listener: listener, log: log,
-		connections: cfg.Connections, limits: usualLimits(),
+		connections: cfg.Connections, limits: usualLimits(), certificate: shown,
 		drain: cfg.DrainTimeout, notice: cfg.DrainTimeout / 10,
 		ready: func() { fmt.Fprint(c.stdout, ready) },
 	}
 	if dev {
 		s.notice = 0 // no load balancer is there to notice, only a person who waits
 	}
+	tick := time.NewTicker(certificateCheck)
+	defer tick.Stop()
+	watch, stopWatch := context.WithCancel(ctx)
+	defer stopWatch()
+	go changes.run(watch, hangup, tick.C)
 	return s.run(ctx)
 }
 
@@ -139,9 +157,17 @@ func prepare(ctx context.Context, store *storage.Store, log *slog.Logger, migrat
 	return store.CheckDatabase(ctx)
 }
 
+// own is the URL of the server where nothing is in front of it.
+func own(cfg config.Config, bound string) string {
+	if cfg.TLSCertFile != "" {
+		return "https://" + bound
+	}
+	return "http://" + bound
+}
+
 func readyLine(cfg config.Config, bound string) string {
 	database := "database " + cfg.Database.String()
-	if cfg.Issuer != "http://"+bound {
+	if cfg.Issuer != own(cfg, bound) {
 		database = "listening on " + bound + ", " + database
 	}
 	return fmt.Sprintf("grantor is ready: %s (%s)\n", cfg.Issuer, oneLine(database))
@@ -153,6 +179,7 @@ type service struct {
 	listener    net.Listener
 	connections int // most at once
 	limits      limits
+	certificate *certificate // nil: no TLS
 	log         *slog.Logger
 	drain       time.Duration // for requests in flight
 	notice      time.Duration // the part of it in which /readyz says no and requests are still taken
@@ -167,7 +194,7 @@ func (s *service) run(ctx context.Context) error {
 	web := newWeb(work, s.server.Handler(), s.log, s.limits)
 	web.ConnState = door.track
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(door) }()
+	go func() { served <- s.serve(web, door) }()
 	worked := make(chan error, 1)
 	go func() { worked <- s.server.Run(work) }()
 	s.ready()
@@ -183,6 +210,14 @@ func (s *service) run(ctx context.Context) error {
 	case err := <-worked:
 		return errors.Join(errors.New("background work ended by itself"), err, web.Close())
 	}
+}
+
+func (s *service) serve(web *http.Server, l net.Listener) error {
+	if s.certificate == nil {
+		return web.Serve(l)
+	}
+	web.TLSConfig = s.certificate.config()
+	return web.ServeTLS(l, "", "")
 }
 
 // stop drains. It never fails: what is not done in time is cut off, and said.
