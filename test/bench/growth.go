@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -296,10 +295,10 @@ func (w *world) sealedTokens(ctx context.Context, client string, count int) ([]s
 		return nil, errors.Join(errors.New("an opaque access token lacks jti, gid or sub"), err)
 	}
 	of := w.population[client]
-	random := rand.New(rand.NewPCG(1, uint64(of.count)))
+	places := jumps(0)
 	list := make([]string, count)
 	for i := range list {
-		n := of.first + uint64(random.IntN(of.count))
+		n := of.first + uint64(places.below(of.count))
 		text := strings.NewReplacer(c.ID, cryptorand.Text()[:len(c.ID)], c.Grant, grantID(n).String(), c.Subject, w.ownerOf(n)).Replace(string(plain))
 		if list[i], err = box.Seal(cryptorand.Reader, []byte(text)); err != nil {
 			return nil, err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 
 	"github.com/grantorhq/grantor/grants"
@@ -37,7 +36,7 @@ func (p *walk) workers(clients, laps int) []worker {
 		low, high := p.share(i, clients)
 		list[i] = &walker{
 			walk: p, head: head, low: low, high: high, left: laps * (high - low), endless: laps == 0,
-			random: rand.New(rand.NewPCG(uint64(i), uint64(p.of.count))), // the same places in every run
+			jumps: jumps(i),
 		}
 	}
 	return list
@@ -56,14 +55,14 @@ type walker struct {
 	at        int
 	left      int
 	endless   bool
-	random    *rand.Rand
+	jumps     jumps
 	request   []byte
 }
 
 func (p *walker) next() []byte {
 	switch {
 	case p.endless:
-		p.at = p.low + p.random.IntN(p.high-p.low)
+		p.at = p.low + p.jumps.below(p.high-p.low)
 	case p.left == 0:
 		return nil
 	default:
@@ -86,6 +85,17 @@ func (p *walker) check(status int, body []byte) error {
 	return nil
 }
 
+// jumps go to places that look chosen at random and are the same in every run: splitmix64.
+type jumps uint64
+
+func (j *jumps) below(n int) int {
+	*j += 0x9e3779b97f4a7c15
+	z := uint64(*j)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return int((z ^ z>>31) % uint64(n))
+}
+
 // bareRotations are the same jumps for the statement alone.
 func (p *walk) bareRotations(ctx context.Context, text string, clients int) ([]caller, func(), error) {
 	list := make([]caller, clients)
@@ -104,9 +114,9 @@ func (p *walk) bareRotations(ctx context.Context, text string, clients int) ([]c
 			return nil, nil, err
 		}
 		low, high := p.share(i, clients)
-		random := rand.New(rand.NewPCG(uint64(i), uint64(p.of.count)+1))
+		places := jumps(clients + i)
 		list[i] = &bareCaller{conn: conn, text: text, state: "rotate", args: func() []any {
-			at := low + random.IntN(high-low)
+			at := low + places.below(high-low)
 			p.generations[at]++
 			return rotateArgs(p.id(at), int64(p.generations[at])-1, p.client, more)
 		}}

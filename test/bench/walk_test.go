@@ -44,6 +44,22 @@ func TestA_walk_renews_each_session_as_often_as_asked_with_the_token_before(t *t
 	}
 }
 
+func TestJumps_reach_every_place_about_as_often_and_differ(t *testing.T) {
+	first, second := jumps(1), jumps(2)
+	same, visits := 0, make([]int, 10)
+	for range 10_000 {
+		a, b := first.below(10), second.below(10)
+		visits[a]++
+		if a == b {
+			same++
+		}
+	}
+	for place, n := range visits {
+		require.InDelta(t, 1000, n, 150, "place %d", place)
+	}
+	require.InDelta(t, 1000, same, 150, "two walkers do not go side by side")
+}
+
 func TestA_walk_ends_with_an_answer_that_is_not_the_next_token(t *testing.T) {
 	p := walked(t, 10)
 	w := p.workers(1, 0)[0]
