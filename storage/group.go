@@ -13,15 +13,14 @@ import (
 // maxGroup bounds what shares one commit, and with it the fate of one failure.
 const maxGroup = 64
 
-// stuck is when a lane is written off: what runs on it keeps its connection, and others
-// may use one more.
+// stuck is when a lane is written off, while there are spare ones.
 const stuck = 50 * time.Millisecond
 
 // groups lets statements that come at the same time share a round trip and a commit.
 // There are a few lanes to the database. While one is free, who comes takes it and runs
 // alone, at once: nobody ever waits for company. While all are taken, those who come
 // line up, and the next free lane takes the whole line as one transaction. A lane that is
-// slow (a lock, a disk, a network that swallows) is replaced, up to the bound of the pool.
+// slow (a lock, a disk, a network that swallows) is replaced by a spare one meanwhile.
 //
 // Nobody is answered before the commit. Of a group that was certainly rolled back each
 // member runs once more by itself, so a statement that fails, or that waits for a lock,
@@ -31,9 +30,11 @@ type groups struct {
 	// run executes a group. It answers errUndone when it rolled back what it began.
 	run func(ctx context.Context, list []*member) error
 
-	mu   sync.Mutex
-	free int // lanes
-	line []*member
+	mu    sync.Mutex
+	free  int // lanes that nobody uses
+	spare int // lanes that may stand in for slow ones: each needs a connection
+	stuck []*run
+	line  []*member
 }
 
 // member is one statement that answers at most one row.
@@ -70,69 +71,104 @@ func (g *groups) do(m *member) error {
 	}
 }
 
-// use runs a group, and then gives its lane on, unless it was written off meanwhile.
+// use runs a group, and then gives its lane on: to those in line, whose work must not delay
+// the caller's answer. A run that is stuck has a spare lane stand in for it, as soon as
+// there is one.
 func (g *groups) use(ctx context.Context, list []*member) error {
-	writeOff := time.AfterFunc(stuck, g.leave)
-	err := g.run(ctx, list)
-	if writeOff.Stop() {
-		g.leave()
-	}
-	return err
+	r := new(run)
+	slow := time.AfterFunc(stuck, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if !r.over {
+			g.stuck = append(g.stuck, r)
+			g.standIn()
+		}
+	})
+	defer func() {
+		slow.Stop()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		r.over = true
+		if !r.replaced {
+			g.stuck = slices.DeleteFunc(g.stuck, func(other *run) bool { return other == r })
+			g.pass()
+			return
+		}
+		g.spare++
+		g.standIn()
+	}()
+	return g.run(ctx, list)
 }
 
-// leave gives the lane to those in line. Their work must not delay the caller's answer.
-func (g *groups) leave() {
-	if list := g.next(); list != nil {
-		go g.serve(list)
+// run is one use of a lane.
+type run struct{ over, replaced bool }
+
+// standIn lets spare lanes do what stuck ones do not. g.mu is held.
+func (g *groups) standIn() {
+	for g.spare > 0 && len(g.stuck) > 0 {
+		g.stuck[0].replaced = true
+		g.stuck = g.stuck[1:]
+		g.spare--
+		g.pass()
 	}
 }
 
-// next takes the line, or gives the lane back.
-func (g *groups) next() []*member {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+// pass gives a lane to those in line, or leaves it free. g.mu is held.
+func (g *groups) pass() {
 	// Who gave up was told that it is not known; what was not begun is better not done.
 	g.line = slices.DeleteFunc(g.line, func(m *member) bool { return m.ctx.Err() != nil })
 	n := min(len(g.line), maxGroup)
 	if n == 0 {
 		g.free++
-		return nil
+		return
 	}
 	list := slices.Clone(g.line[:n])
 	g.line = slices.Delete(g.line, 0, n)
-	return list
+	go g.serve(list)
 }
 
 func (g *groups) serve(list []*member) {
 	slices.SortFunc(list, func(a, b *member) int { return bytes.Compare(a.key, b.key) })
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(list[0].ctx), g.timeout)
 	defer cancel()
-	err := g.use(ctx, list)
-	for _, m := range list {
-		m.done <- err
-	}
+	err := errPanicked
+	// Nobody above this goroutine would stop a panic.
+	defer func() {
+		_ = recover()
+		for _, m := range list {
+			m.done <- err
+		}
+	}()
+	err = g.use(ctx, list)
 }
 
-// grouped is one for the statements of the hot path, which read or change one row by
-// its key. They may share their transaction with others.
+var errPanicked = errors.New("the driver panicked")
+
+// grouped is one for the statements of the hot path that change one row, found by its key.
+// They may share their transaction with others.
 func (s *Store) grouped(ctx context.Context, doing string, key []byte, query string, args []any, dest ...any) (found bool, err error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	m := &member{ctx: ctx, key: key, query: query, args: args, dest: dest}
-	err = s.groups.do(m)
+	err = s.writes.do(m)
 	if errors.Is(err, errUndone) || err != nil && rolledBack(err) {
 		return alone(ctx, s.write, doing, m)
 	}
-	return m.found && err == nil, translate(doing, err)
+	return err == nil && m.found, translate(doing, err)
 }
 
-// look is grouped for a statement that changes nothing. SQLite's readers need not wait for
-// the one writer.
+// look is grouped for a statement that changes nothing. Readers keep to themselves: what
+// holds up a commit does not hold up them. Reading twice does no harm, so whatever fails
+// is tried alone.
 func (s *Store) look(ctx context.Context, doing string, key []byte, query string, args []any, dest ...any) (found bool, err error) {
-	if s.read != s.write {
-		return s.one(ctx, s.read, doing, query, args, dest...)
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	m := &member{ctx: ctx, key: key, query: query, args: args, dest: dest}
+	// SQLite's readers need not wait for each other.
+	if s.reads.run == nil || s.reads.do(m) != nil {
+		return alone(ctx, s.read, doing, m)
 	}
-	return s.grouped(ctx, doing, key, query, args, dest...)
+	return m.found, nil
 }
 
 // ask runs the statement on a connection of database/sql.

@@ -145,22 +145,48 @@ func TestGroups_end_with_their_deadline(t *testing.T) {
 	})
 }
 
-// What hangs keeps its connection and not the lane: the others go on.
+// What hangs keeps its connection, and a spare lane serves the others.
 func TestGroups_replace_a_stuck_lane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newRoad(1)
+		l.spare = 1
+		var all sync.WaitGroup
+		for key := range byte(2) {
+			l.come(t.Context(), &all, key)
+			require.Equal(t, []byte{key}, keysOf(<-l.asked))
+			time.Sleep(stuck)
+			synctest.Wait()
+		}
+		// Both hang, and there is no third.
+		l.come(t.Context(), &all, 2)
+		l.come(t.Context(), &all, 3)
+		time.Sleep(10 * stuck)
+		synctest.Wait()
+		require.Empty(t, l.asked)
+		l.answers <- nil
+		require.Equal(t, []byte{2, 3}, keysOf(<-l.asked))
+		l.answers <- nil
+		l.answers <- nil
+		all.Wait()
+		synctest.Wait()
+		require.Equal(t, 1, l.free)
+		require.Equal(t, 1, l.spare)
+	})
+}
+
+// A panic is everybody's failure, not the end of the program.
+func TestGroups_survive_a_panic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newRoad(1)
 		var all sync.WaitGroup
 		l.come(t.Context(), &all, 0)
 		<-l.asked
-		l.come(t.Context(), &all, 1)
-		require.Empty(t, l.asked)
-		time.Sleep(stuck)
-		synctest.Wait()
-		require.Equal(t, []byte{1}, keysOf(<-l.asked))
-		l.answers <- nil
+		answer := l.come(t.Context(), &all, 1)
+		l.run = func(context.Context, []*member) error { panic("a driver") }
 		l.answers <- nil
 		all.Wait()
 		synctest.Wait()
-		require.Equal(t, 1, l.free, "the lane that was written off does not come back")
+		require.ErrorIs(t, *answer, errPanicked)
+		require.Equal(t, 1, l.free)
 	})
 }

@@ -71,7 +71,8 @@ type Store struct {
 	read    *gorm.DB // SQLite: readers never wait for the one writer; PostgreSQL: the same pool
 	pools   []*sql.DB
 	pgx     *pgxpool.Pool
-	groups  groups
+	writes  groups
+	reads   groups // PostgreSQL
 
 	timeout time.Duration
 	unsafe  []string
@@ -104,7 +105,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.WrapGroup = func(_ []string, run func() error) error { return run() }
 	}
 	s.clients.init()
-	s.groups.timeout = s.timeout
+	s.writes.timeout, s.reads.timeout = s.timeout, s.timeout
 
 	var err error
 	if path, ok := strings.CutPrefix(o.Database, "sqlite:"); ok {
@@ -150,7 +151,7 @@ func (s *Store) openSQLite(path string, o Options) error {
 	reader.SetMaxOpenConns(4)
 	reader.SetMaxIdleConns(4)
 	s.pools = []*sql.DB{writer, reader}
-	s.groups.free, s.groups.run = 1, s.groupSQLite
+	s.writes.free, s.writes.run = 1, s.groupSQLite
 	if s.write, err = gorm.Open(&sqliteDialector{writer}, s.gormConfig()); err != nil {
 		return err
 	}
@@ -170,8 +171,11 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	if s.pgx, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return err
 	}
-	s.groups.free = min(lanes, o.Connections)
-	s.groups.run = func(ctx context.Context, list []*member) error { return s.groupPostgres(ctx, list, o.WrapGroup) }
+	for _, g := range []*groups{&s.writes, &s.reads} {
+		g.free = max(1, min(lanes, o.Connections/4))
+		g.spare = o.Connections / 8
+		g.run = func(ctx context.Context, list []*member) error { return s.groupPostgres(ctx, list, o.WrapGroup) }
+	}
 	db := sql.OpenDB(o.Wrap(stdlib.GetPoolConnector(s.pgx)))
 	db.SetMaxIdleConns(0) // the pgx pool below keeps them, and LISTEN takes from it too
 	s.pools = []*sql.DB{db}
@@ -180,9 +184,10 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	return err
 }
 
-// lanes is how many groups run at once on PostgreSQL, when none is slow. With more of them
-// groups would be smaller: waking one more backend costs the database as much as several
-// more rows.
+// lanes is how many groups of writers, and as many of readers, run at once on PostgreSQL
+// when none is slow. With more of them groups would be smaller: waking one more backend
+// costs the database as much as several more rows. All of them, the spare ones included,
+// leave some of the pool's connections to everything else.
 const lanes = 4
 
 // groupPostgres runs a group past database/sql, which has no word for it.
