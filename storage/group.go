@@ -158,17 +158,20 @@ func (s *Store) grouped(ctx context.Context, doing string, key []byte, query str
 }
 
 // look is grouped for a statement that changes nothing. Readers keep to themselves: what
-// holds up a commit does not hold up them. Reading twice does no harm, so whatever fails
-// is tried alone.
+// holds up a commit does not hold up them. Reading twice does no harm, so whatever fails in
+// company is tried alone.
 func (s *Store) look(ctx context.Context, doing string, key []byte, query string, args []any, dest ...any) (found bool, err error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	m := &member{ctx: ctx, key: key, query: query, args: args, dest: dest}
-	// SQLite's readers need not wait for each other.
-	if s.reads.run == nil || s.reads.do(m) != nil {
+	if s.reads.run == nil { // SQLite's readers need not wait for each other
 		return alone(ctx, s.read, doing, m)
 	}
-	return m.found, nil
+	err = s.reads.do(m)
+	if err != nil && ctx.Err() == nil && (m.done != nil || rolledBack(err)) {
+		return alone(ctx, s.read, doing, m)
+	}
+	return err == nil && m.found, translate(doing, err)
 }
 
 // ask runs the statement on a connection of database/sql.
