@@ -1,12 +1,14 @@
 # What a developer does here. `make help` prints this list from the ## comments.
 
 GOLANGCI_LINT_VERSION := v2.15.0
+NFPM_VERSION := v2.43.0
 LINT := .bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 BENCH ?= .
 FUZZTIME ?= 10s
+VERSION ?= 0.0.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check test browser faults bench microbench lint format format-check cover fuzz generate tidy clean
+.PHONY: help run build check test browser faults bench microbench lint format format-check cover fuzz generate package tidy clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +56,10 @@ fuzz: ## every fuzz test for FUZZTIME (10s) each
 generate: ## write again what is made from the code: docs/config.md, docs/dependencies.txt
 	go run ./cmd/grantor config docs > docs/config.md
 	go test -run TestDependencies -update .
+
+package: build ## a .deb of bin/grantor with its systemd unit, into dist; VERSION=1.2.3 names it
+	@mkdir -p dist
+	ARCH=$$(go env GOARCH) VERSION=$(VERSION) GOFLAGS= go run github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION) package --packager deb --config deploy/package/nfpm.yaml --target dist/
 
 tidy: ## bring go.mod in line with the imports
 	go mod tidy
