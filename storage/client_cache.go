@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/maypok86/otter/v2"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/grantorhq/grantor/clients"
 )
@@ -23,7 +23,7 @@ const clientCacheSize = 10_000
 // of users are never cached, and a disabled client's tokens die in their own
 // statements, not here.
 type clientCache struct {
-	entries *otter.Cache[string, cachedClient]
+	entries *lru.Cache[string, cachedClient]
 	epoch   atomic.Uint64 // a new one forgets everything
 	heard   atomic.Pointer[time.Time]
 	origins atomic.Pointer[cachedOrigins]
@@ -50,8 +50,9 @@ type cachedClient struct {
 	read   time.Time
 }
 
-func (c *clientCache) init() {
-	c.entries = otter.Must(&otter.Options[string, cachedClient]{MaximumSize: clientCacheSize})
+func (c *clientCache) init() (err error) {
+	c.entries, err = lru.New[string, cachedClient](clientCacheSize)
+	return err
 }
 
 // forget makes every entry stale at once: this replica wrote, or was told that another did.
@@ -73,7 +74,7 @@ func (c *clientCache) fresh(read, now time.Time) bool {
 func (s *Store) RegisteredClient(ctx context.Context, id string) (*clients.Fosite, error) {
 	now := s.now()
 	epoch := s.clients.epoch.Load() // before the read: a change during it makes the entry stale
-	if hit, ok := s.clients.entries.GetIfPresent(id); ok && hit.epoch == epoch && s.clients.fresh(hit.read, now) {
+	if hit, ok := s.clients.entries.Get(id); ok && hit.epoch == epoch && s.clients.fresh(hit.read, now) {
 		return hit.client, nil
 	}
 	c, err := s.Client(ctx, id)
@@ -84,7 +85,7 @@ func (s *Store) RegisteredClient(ctx context.Context, id string) (*clients.Fosit
 		return nil, clients.ErrNotFound
 	}
 	client := clients.NewFosite(c)
-	s.clients.entries.Set(id, cachedClient{client: client, epoch: epoch, read: now})
+	s.clients.entries.Add(id, cachedClient{client: client, epoch: epoch, read: now})
 	return client, nil
 }
 

@@ -76,13 +76,30 @@ func (r *grantRow) grant() (grants.Grant, error) {
 	if g.BrowserID, err = scanID(r.browser); err != nil {
 		return g, err
 	}
-	g.Details, err = decodeDetails(g.ID, r.details)
+	g.Details, err = decodeDetails(g, r.details)
 	return g, err
 }
 
-func decodeDetails(id grants.ID, text string) (d grants.Details, err error) {
+func encodeDetails(g grants.Grant) (string, error) {
+	d := g.Details
+	d.Version = grants.DetailsVersion
+	// Who signs in by password does so when the session begins: the row says it already.
+	if len(d.AMR) > 0 && micros(d.AuthTime) == micros(g.CreatedAt) {
+		d.AuthTime = time.Time{}
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		return "", fmt.Errorf("encode details: %w", err)
+	}
+	return string(text), nil
+}
+
+func decodeDetails(g grants.Grant, text string) (d grants.Details, err error) {
 	if err := json.Unmarshal([]byte(text), &d); err != nil || d.Version > grants.DetailsVersion {
-		return d, fmt.Errorf("%w: details of session %s can not be read (layout %d)", ErrUnavailable, id, d.Version)
+		return d, fmt.Errorf("%w: details of session %s can not be read (layout %d)", ErrUnavailable, g.ID, d.Version)
+	}
+	if len(d.AMR) > 0 && d.AuthTime.IsZero() {
+		d.AuthTime = g.CreatedAt
 	}
 	return d, nil
 }
@@ -115,14 +132,13 @@ const (
 // the statement that ends. The client's needs none: its state is asked for wherever
 // a grant works, and CreateClient ends what it finds.
 func (s *Store) Begin(ctx context.Context, g grants.Grant, checked time.Time) (bool, error) {
-	g.Details.Version = grants.DetailsVersion
-	details, err := json.Marshal(g.Details)
+	details, err := encodeDetails(g)
 	if err != nil {
-		return false, fmt.Errorf("encode details: %w", err)
+		return false, err
 	}
 	query, args := insertGrant+fromPassword+mayBegin+s.share("u"), []any{
 		idValue(g.ID), g.ClientID, g.UserID, grants.JoinScope(g.Scope), grants.JoinScope(g.Audience),
-		string(g.State), g.Generation, g.RedirectURI, g.CodeChallenge, g.Thumbprint, micros(g.CreatedAt), micros(g.ExpiresAt), g.CreatedFrom, string(details), micros(checked),
+		string(g.State), g.Generation, g.RedirectURI, g.CodeChallenge, g.Thumbprint, micros(g.CreatedAt), micros(g.ExpiresAt), g.CreatedFrom, details, micros(checked),
 	}
 	if g.BrowserID != (grants.ID{}) {
 		query, args = insertGrant+fromBrowser+mayBegin+isSignedIn+s.share("u, b"), append(args, idValue(g.BrowserID))
@@ -152,7 +168,7 @@ func (a AccessRecord) Details() (grants.Details, error) {
 	if a.Grant == nil {
 		return grants.Details{}, nil
 	}
-	return decodeDetails(a.Grant.ID, a.details)
+	return decodeDetails(*a.Grant, a.details)
 }
 
 // Profile is what the user's row says.

@@ -104,7 +104,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.WrapGroup == nil {
 		o.WrapGroup = func(_ []string, run func() error) error { return run() }
 	}
-	s.clients.init()
+	if err := s.clients.init(); err != nil {
+		return nil, fmt.Errorf("make client cache: %w", err)
+	}
 	s.writes.timeout, s.reads.timeout = s.timeout, s.timeout
 
 	var err error

@@ -150,9 +150,9 @@ func (h *Handler) proveChosen(ctx context.Context, known clients.Secret, secret 
 	// Salted, so that memory holds nothing that can be looked up; bound to the hash, so that a replaced secret is forgotten.
 	proof := sha256.Sum256([]byte(string(h.salt[:]) + known.Hash + "\x00" + secret))
 	now := h.Now()
-	if at, ok := h.verified.GetIfPresent(proof); ok && now.Sub(at).Abs() < verifiedFor {
+	if at, ok := h.verified.Get(proof); ok && now.Sub(at).Abs() < verifiedFor {
 		// In constant use it stays: a storm of wrong secrets must not make the right one queue.
-		h.verified.Set(proof, now)
+		h.verified.Add(proof, now)
 		return true, nil
 	}
 	right, _, err := h.Passwords.Verify(ctx, known.Hash, secret)
@@ -160,7 +160,7 @@ func (h *Handler) proveChosen(ctx context.Context, known clients.Secret, secret 
 		return false, nil
 	}
 	if err == nil && right {
-		h.verified.Set(proof, now)
+		h.verified.Add(proof, now)
 	}
 	return right, err
 }

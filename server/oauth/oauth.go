@@ -38,7 +38,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/maypok86/otter/v2"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/ory/fosite"
 
 	"github.com/grantorhq/grantor/clients"
@@ -76,7 +76,7 @@ type Handler struct {
 
 	tokens   *storage.Tokens
 	provider fosite.OAuth2Provider
-	verified *otter.Cache[[32]byte, time.Time] // chosen secrets, and when each was right
+	verified *lru.Cache[[32]byte, time.Time] // chosen secrets, and when each was right
 	salt     [32]byte
 	metadata []byte
 	due      chan struct{} // logout notices wait

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/maypok86/otter/v2"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/oauth2"
 
@@ -25,12 +25,13 @@ func (h *Handler) Prepare() error {
 	h.tokens = &storage.Tokens{Store: h.Store, Passwords: h.Passwords, Rand: h.Rand}
 	h.issuers = []string{h.Issuer}
 	h.due = make(chan struct{}, 1)
-	// The cache's own expiry would be by another clock than ours, and cost a goroutine.
-	h.verified = otter.Must(&otter.Options[[32]byte, time.Time]{MaximumSize: 1000})
+	var err error
+	if h.verified, err = lru.New[[32]byte, time.Time](1000); err != nil {
+		return fmt.Errorf("make cache: %w", err)
+	}
 	if _, err := io.ReadFull(h.Rand, h.salt[:]); err != nil {
 		return fmt.Errorf("draw salt: %w", err)
 	}
-	var err error
 	if h.metadata, err = json.Marshal(h.describe()); err != nil {
 		return fmt.Errorf("encode metadata: %w", err)
 	}
