@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"net/http"
 	"os"
@@ -73,7 +74,7 @@ func (w *world) play(ctx context.Context, f *fault, c *control, seed uint64, q q
 	}
 	began := time.Now()
 	st := &stage{
-		fault: f, world: w, chance: newDice(seed, uint64(len(name))), made: w.made, quantity: q, secrets: map[string]bool{},
+		fault: f, world: w, chance: newDice(seed, stream(f.name)), made: w.made, quantity: q, secrets: map[string]bool{},
 		browser: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500, DisableCompression: true}},
 	}
 	defer func() { st.browser.CloseIdleConnections() }()
@@ -127,6 +128,13 @@ func (w *world) play(ctx context.Context, f *fault, c *control, seed uint64, q q
 		return r, nil
 	}
 	return r, w.cluster.dropDatabase(ctx, st.schema())
+}
+
+// stream keeps chance the same for a fault, whatever else is played.
+func stream(name string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // it never fails
+	return h.Sum64()
 }
 
 // prepare makes the database.
@@ -334,13 +342,13 @@ func (st *stage) until(ctx context.Context, limit time.Duration, what string, do
 }
 
 // exec changes the database past the program: a fault or a control does.
-func (st *stage) exec(ctx context.Context, statement string, args ...any) error {
+func (st *stage) exec(ctx context.Context, statement string) error {
 	db, err := sql.Open(st.kind, st.source())
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	_, err = db.ExecContext(ctx, statement, args...)
+	_, err = db.ExecContext(ctx, statement)
 	return err
 }
 
