@@ -60,7 +60,7 @@ func (a *application) work(ctx context.Context) {
 		case rolls(h.introspect):
 			a.introspect()
 		case rolls(h.verify):
-			a.verify(ctx)
+			a.verify()
 		case rolls(h.twice):
 			a.twice()
 		case rolls(h.hangUp):
@@ -83,7 +83,7 @@ func (a *application) settle(limit time.Duration) bool {
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if a.refresh() != unknown {
 			a.introspect()
-			a.verify(context.Background())
+			a.verify()
 			return true
 		}
 	}
@@ -205,12 +205,12 @@ func (a *application) introspect() {
 }
 
 // verify holds the newest access token against the keys that each replica publishes.
-func (a *application) verify(ctx context.Context) {
+func (a *application) verify() {
 	if a.st.fault.habits.verify == 0 || a.access == "" {
 		return
 	}
 	e := event{Begin: a.st.journal.now(), Op: opVerify, Grant: a.newest.grant}
-	set, by, err := a.st.fetchKeys(ctx)
+	set, by, err := a.st.fetchKeys(context.Background())
 	e.By = by
 	switch {
 	case err != nil:

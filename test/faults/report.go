@@ -155,8 +155,12 @@ func (r *report) table() string {
 			}
 			caught = append(caught, fmt.Sprintf("%s: %d%s", other.control, len(other.violations), other.broken()))
 		}
-		fmt.Fprintf(&b, "| `%s` | %s (%s) | %d | %d | %d | %d | %d%s | %s | %s |\n", one.fault.name, one.fault.about, one.fault.ids, one.injected, one.acked,
-			one.counts[ok]+one.counts[refused]-one.acked, one.counts[unknown], len(one.violations), one.broken(), one.recovery(), strings.Join(caught, "; "))
+		late := ""
+		if one.late > 0 {
+			late = fmt.Sprintf("; %d refused past the retry window", one.late)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s (%s) | %d | %d | %d | %d | %d%s%s | %s | %s |\n", one.fault.name, one.fault.about, one.fault.ids, one.injected, one.acked,
+			one.counts[ok]+one.counts[refused]-one.acked, one.counts[unknown], len(one.violations), one.broken(), late, one.recovery(), strings.Join(caught, "; "))
 		renewed += one.acked
 		injected += one.injected
 		violations += len(one.violations)
