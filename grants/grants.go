@@ -175,18 +175,19 @@ type Verdict string
 // The verdicts. Only Rotated and Retried (and Redeemed) answer with tokens; only
 // Reused and Replayed change a grant that they refuse.
 const (
-	Rotated  Verdict = "rotated"  // the current token: a successor was made
-	Retried  Verdict = "retried"  // the immediate predecessor inside the window: the same successor again
-	Reused   Verdict = "reused"   // any older one: the grant is ended
-	Redeemed Verdict = "redeemed" // the code's first use
-	Replayed Verdict = "replayed" // the code's later use after the window: the grant is ended
-	Repeated Verdict = "repeated" // the code's later use inside the window: refused, nothing else happens
-	Foreign  Verdict = "foreign"  // another client's, or bound to another key: refused, changes nothing
-	Dead     Verdict = "dead"     // revoked, expired, unknown, or of a disabled user
-	Idle     Verdict = "idle"     // not renewed in time
-	Exceeds  Verdict = "exceeds"  // asks for more scope than was granted
-	Astray   Verdict = "astray"   // asks for an audience that was not granted, or none is left
-	Mismatch Verdict = "mismatch" // wrong verifier or redirect URI: refused, changes nothing
+	Rotated   Verdict = "rotated"   // the current token: a successor was made
+	Retried   Verdict = "retried"   // the immediate predecessor inside the window: the same successor again
+	Reused    Verdict = "reused"    // any older one: the grant is ended
+	Overtaken Verdict = "overtaken" // an older one, but the grant was renewed after it came: refused, changes nothing
+	Redeemed  Verdict = "redeemed"  // the code's first use
+	Replayed  Verdict = "replayed"  // the code's later use after the window: the grant is ended
+	Repeated  Verdict = "repeated"  // the code's later use inside the window: refused, nothing else happens
+	Foreign   Verdict = "foreign"   // another client's, or bound to another key: refused, changes nothing
+	Dead      Verdict = "dead"      // revoked, expired, unknown, or of a disabled user
+	Idle      Verdict = "idle"      // not renewed in time
+	Exceeds   Verdict = "exceeds"   // asks for more scope than was granted
+	Astray    Verdict = "astray"    // asks for an audience that was not granted, or none is left
+	Mismatch  Verdict = "mismatch"  // wrong verifier or redirect URI: refused, changes nothing
 )
 
 // Alive reports whether tokens of the grant can work at all at that instant.
@@ -230,6 +231,8 @@ func (g Grant) Refresh(s Showing, b Bounds) (Grant, Verdict) {
 			return g, excess
 		}
 		return g, Retried
+	case g.RotatedAt.After(b.Now):
+		return g, Overtaken
 	default:
 		return g.end(b.Now, ReasonReuse), Reused
 	}

@@ -85,6 +85,8 @@ func (h *history) expect(token, client, thumbprint string, scope []string) grant
 		return grants.Dead
 	case place == 0 && since >= limits.Idle:
 		return grants.Idle
+	case place > 1 && since < 0:
+		return grants.Overtaken
 	case place > 1 || place == 1 && since >= limits.Retry:
 		return grants.Reused
 	case tooMuch:
@@ -312,6 +314,7 @@ func TestRefresh_table(t *testing.T) {
 		{"R-08 a part of the scope", at(3, 0), grants.Showing{Generation: 3, Scope: []string{"write"}}, grants.Rotated},
 		{"R-09 more than the scope", at(3, 0), grants.Showing{Generation: 3, Scope: []string{"write", "admin"}}, grants.Exceeds},
 		{"R-09 more than the scope in a retry", at(3, 0), grants.Showing{Generation: 2, Scope: []string{"admin"}}, grants.Exceeds},
+		{"an older one that came before the last renewal", at(3, -us), grants.Showing{Generation: 1}, grants.Overtaken},
 		{"more than the scope with an old one is reuse all the same", at(3, 0), grants.Showing{Generation: 1, Scope: []string{"admin"}}, grants.Reused},
 		{"none of the audiences is registered any more", at(3, 0), grants.Showing{Generation: 3, Registered: []string{"other"}}, grants.Astray},
 		{"nothing is registered any more", at(3, 0), grants.Showing{Generation: 3, Registered: []string{}}, grants.Astray},

@@ -71,6 +71,41 @@ func TestConcurrent_rotations_have_one_successor(t *testing.T) {
 	}
 }
 
+// A request that stood still on its way, while its client renewed elsewhere, is no reuse. The
+// same token a moment later is.
+func TestOvertaken_requests_end_nothing(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		id := begin(t, e, 1)[0]
+		arrived := limits.At(e.Clock.Now())
+		e.Clock.Advance(time.Second)
+		for generation := range int64(2) {
+			_, verdict, err := rotate(ctx, e, e.Store, id, generation+1)
+			require.NoError(t, err)
+			require.Equal(t, grants.Rotated, verdict)
+		}
+		old := grants.Showing{ClientID: "app", Generation: 1}
+		g, verdict, err := e.Store.Rotate(ctx, id, old, arrived, "192.0.2.1")
+		require.NoError(t, err)
+		require.Equal(t, grants.Overtaken, verdict)
+		require.True(t, g.RevokedAt.IsZero())
+
+		// Nobody waits for this one: it is not judged.
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		_, _, err = e.Store.Rotate(gone, id, old, limits.At(e.Clock.Now()), "192.0.2.1")
+		require.ErrorIs(t, err, storage.ErrUnavailable)
+		_, verdict, err = rotate(ctx, e, e.Store, id, 3)
+		require.NoError(t, err)
+		require.Equal(t, grants.Rotated, verdict)
+
+		_, verdict, err = rotate(ctx, e, e.Store, id, 1)
+		require.NoError(t, err)
+		require.Equal(t, grants.Reused, verdict)
+	})
+}
+
 // V-07, F-16, INV3: whatever a refresh won or lost against the revocation, when
 // Revoke has returned nothing of the session is alive, on any replica.
 func TestConcurrent_revocation_against_rotation_and_introspection(t *testing.T) {

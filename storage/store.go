@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
@@ -170,6 +171,12 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	}
 	config.ConnConfig.ConnectTimeout = s.timeout
 	config.MaxConns = int32(o.Connections)
+	// A session that may only read, of a standby or of a database that was locked for a
+	// while, stays so for as long as it lives: another one may be able to write.
+	usual := config.ConnConfig.OnPgError
+	config.ConnConfig.OnPgError = func(c *pgconn.PgConn, err *pgconn.PgError) bool {
+		return err.Code != "25006" && usual(c, err)
+	}
 	if s.pgx, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return err
 	}

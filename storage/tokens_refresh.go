@@ -24,10 +24,11 @@ const (
 
 // verdict runs only when rotate changed no row. It ends the grant when the token is
 // older than its immediate predecessor, or that one after the retry window; else it
-// leaves it as it is and says where it stands.
+// leaves it as it is and says where it stands. A renewal after this request came means
+// that it was overtaken on its way, by its own client: whoever stole it comes later.
 const verdict = `UPDATE grants SET
- revoked_at = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) THEN revoked_at ELSE $2 END,
- revoked_reason = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) THEN revoked_reason ELSE 'refresh_reuse' END
+ revoked_at = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $2 THEN revoked_at ELSE $2 END,
+ revoked_reason = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $2 THEN revoked_reason ELSE 'refresh_reuse' END
  WHERE id = $1 AND generation >= $3 AND client_id = $4 AND dpop_jkt = $5 AND ` + live + ` RETURNING ` + returning
 
 // GetRefreshTokenSession rotates. The unit holds the token, whose MAC was checked
@@ -142,6 +143,11 @@ func grantable(words []string) bool {
 }
 
 func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds) (grants.Grant, grants.Verdict, error) {
+	// Nobody is punished for a question that nobody waits for any more: it may have lain
+	// in a stopped replica while its client got the answer elsewhere.
+	if err := ctx.Err(); err != nil {
+		return grants.Grant{}, "", fmt.Errorf("judge refresh token: %w: %w", ErrUnavailable, err)
+	}
 	var row grantRow
 	found, err := s.one(ctx, s.write, "judge refresh token", verdict,
 		[]any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.RetrySince)}, row.dest()...)
@@ -157,6 +163,8 @@ func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b 
 		return grants.Grant{}, "", err
 	case !g.RevokedAt.IsZero():
 		return g, grants.Reused, nil
+	case g.Generation > show.Generation+1, g.Generation == show.Generation+1 && !g.RotatedAt.After(b.RetrySince):
+		return g, grants.Overtaken, nil
 	case g.Generation == show.Generation && !g.RotatedAt.After(b.IdleSince):
 		return g, grants.Idle, nil
 	case show.Excess(g) != "":

@@ -102,7 +102,7 @@ func refusal(u *storage.Unit, err error) error {
 		return invalidScope("more scope than was granted")
 	case grants.Astray:
 		return invalidTarget("an audience that was not granted")
-	case grants.Reused, grants.Dead, grants.Idle, grants.Foreign, grants.Replayed, grants.Repeated, grants.Mismatch:
+	case grants.Reused, grants.Overtaken, grants.Dead, grants.Idle, grants.Foreign, grants.Replayed, grants.Repeated, grants.Mismatch:
 		return invalidGrant("token: " + string(u.Verdict))
 	}
 	var refused *Error
