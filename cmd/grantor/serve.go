@@ -55,7 +55,13 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, again func() (config
 	if err != nil {
 		return err
 	}
-	log, level := newLevelledLog(c.stderr, cfg)
+	lines := newLogQueue(c.stderr, cfg)
+	defer func() {
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		lines.Flush(limit)
+	}()
+	log, level := newLevelledLog(lines, cfg)
 	for _, warning := range cfg.Warnings() {
 		log.Warn(warning)
 	}
