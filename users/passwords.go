@@ -80,6 +80,9 @@ func NewPasswords(o PasswordOptions) (*Passwords, error) {
 			return nil, err
 		}
 	}
+	if p.worker != nil {
+		concurrent++ // the one that lies ready at the worker, which does not begin it
+	}
 	p.slots = make(chan struct{}, concurrent)
 	p.prefix = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, p.memory, p.time, p.threads)
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("GRANTOR_TEST_WORKER") == "" {
 		os.Exit(m.Run())
 	}
-	if users.ServeWorker(os.Stdin, os.Stdout) != nil {
+	if users.ServeWorker(os.Stdin, os.Stdout, runtime.GOMAXPROCS(0)) != nil {
 		os.Exit(1)
 	}
 }

@@ -71,7 +71,7 @@ func (n *nursery) start() (users.WorkerProcess, error) {
 	number := len(n.workers)
 	serve := n.serve
 	if serve == nil {
-		serve = func(_ int, r io.Reader, w io.Writer) error { return users.ServeWorker(r, w) }
+		serve = func(_ int, r io.Reader, w io.Writer) error { return users.ServeWorker(r, w, 2) }
 	}
 	n.running.Go(func() { f.end(serve(number, f.questions, f.answers)) })
 	return f, nil
@@ -175,7 +175,7 @@ func TestWorkerIsAskedTheSameAboutNobody(t *testing.T) {
 	var mu sync.Mutex
 	var asked []int
 	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error {
-		return users.ServeWorker(tapped{r, func(size int) { mu.Lock(); asked = append(asked, size); mu.Unlock() }}, w)
+		return users.ServeWorker(tapped{r, func(size int) { mu.Lock(); asked = append(asked, size); mu.Unlock() }}, w, 2)
 	}}
 	bubble(t, n, users.PasswordOptions{}, func(t *testing.T, p *users.Passwords, _ *bytes.Buffer) {
 		hash, err := p.Hash(t.Context(), known)
@@ -231,7 +231,7 @@ func TestWorkerThatDiesIsReplaced(t *testing.T) {
 		if n == 1 {
 			return hello(r, w, func() error { return errors.New("signal: killed") })
 		}
-		return users.ServeWorker(r, w)
+		return users.ServeWorker(r, w, 2)
 	}}
 	bubble(t, n, users.PasswordOptions{}, func(t *testing.T, p *users.Passwords, log *bytes.Buffer) {
 		check(t, p)
@@ -298,7 +298,7 @@ func sentence(kind byte, question uint64, body string) string {
 func TestWorkerThatHangsIsKilled(t *testing.T) {
 	n := &nursery{serve: func(n int, r io.Reader, w io.Writer) error {
 		if n > 1 {
-			return users.ServeWorker(r, w)
+			return users.ServeWorker(r, w, 2)
 		}
 		return hello(r, w, func() error { _, err := r.Read(make([]byte, 1)); return err }) // until it is killed
 	}}
@@ -367,7 +367,7 @@ func TestWithoutAWorkerHashingStaysHere(t *testing.T) {
 	}
 }
 
-// As many at once as there are slots, in one process; the queue is the server's.
+// As many are asked as there are slots, and one that lies ready; the queue is the server's.
 func TestWorkerHashesSeveralAtOnce(t *testing.T) {
 	n := &nursery{}
 	bubble(t, n, users.PasswordOptions{Concurrent: 3, Queue: 2}, func(t *testing.T, p *users.Passwords, _ *bytes.Buffer) {
@@ -375,10 +375,10 @@ func TestWorkerHashesSeveralAtOnce(t *testing.T) {
 		release := make(chan struct{})
 		n.serve = func(_ int, r io.Reader, w io.Writer) error {
 			in, out := io.Pipe()
-			go func() { // holds the questions back until three are there
+			go func() { // holds the questions back until four are there
 				questions := bufio.NewReader(r)
 				var held []byte
-				for range 3 {
+				for range 4 {
 					held = append(held, readSentence(questions)...)
 					asked.Done()
 				}
@@ -387,11 +387,11 @@ func TestWorkerHashesSeveralAtOnce(t *testing.T) {
 				_, err := io.Copy(out, questions)
 				_ = out.CloseWithError(err)
 			}()
-			return users.ServeWorker(in, w)
+			return users.ServeWorker(in, w, 2)
 		}
-		asked.Add(3)
-		results := make(chan error, 5)
-		for range 5 {
+		asked.Add(4)
+		results := make(chan error, 6)
+		for range 6 {
 			busy.Go(func() {
 				_, _, err := p.Verify(t.Context(), "", known)
 				results <- err
@@ -404,7 +404,7 @@ func TestWorkerHashesSeveralAtOnce(t *testing.T) {
 		require.ErrorIs(t, err, users.ErrBusy)
 		close(release)
 		busy.Wait()
-		for range 5 {
+		for range 6 {
 			require.NoError(t, <-results)
 		}
 		require.Equal(t, 1, n.starts())
@@ -440,7 +440,7 @@ func TestCloseEndsAWorkerAtWork(t *testing.T) {
 
 func TestCloseKillsAWorkerThatStays(t *testing.T) {
 	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error {
-		err := users.ServeWorker(r, w)
+		err := users.ServeWorker(r, w, 2)
 		for err == nil { // it does not hear that its questions have ended
 			time.Sleep(time.Second)
 			_, err = io.WriteString(w, sentence('T', 0, ""))
@@ -472,14 +472,14 @@ func TestServeWorkerRefuses(t *testing.T) {
 		"a fault after a job": sentence('V', 1, "\x00\x00"+known) + "?",
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := users.ServeWorker(strings.NewReader(text), io.Discard)
+			err := users.ServeWorker(strings.NewReader(text), io.Discard, 2)
 			require.Error(t, err)
 			require.NotContains(t, err.Error(), known)
 		})
 	}
-	require.NoError(t, users.ServeWorker(strings.NewReader(""), io.Discard), "nothing is no fault")
-	require.Error(t, users.ServeWorker(iotest.ErrReader(io.ErrUnexpectedEOF), io.Discard))
-	require.Error(t, users.ServeWorker(strings.NewReader(""), failing{}))
+	require.NoError(t, users.ServeWorker(strings.NewReader(""), io.Discard, 2), "nothing is no fault")
+	require.Error(t, users.ServeWorker(iotest.ErrReader(io.ErrUnexpectedEOF), io.Discard, 2))
+	require.Error(t, users.ServeWorker(strings.NewReader(""), failing{}, 2))
 }
 
 type failing struct{}
@@ -501,7 +501,7 @@ func TestServeWorkerRefusesQuestions(t *testing.T) {
 			questions, ask := io.Pipe()
 			answers, answer := io.Pipe()
 			done := make(chan error, 1)
-			go func() { done <- users.ServeWorker(questions, answer) }()
+			go func() { done <- users.ServeWorker(questions, answer, 2) }()
 			reader := bufio.NewReader(answers)
 			require.Equal(t, sentence('H', 0, "grantor hashing 1"), string(readSentence(reader)))
 			_, err := io.WriteString(ask, question)

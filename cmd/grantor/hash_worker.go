@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -22,9 +24,13 @@ import (
 const hashWorker = "hash-worker"
 
 func (c *cli) hashWorkerCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: hashWorker, Short: "Hash passwords for grantor serve, which starts this itself", Hidden: true, Args: arguments}
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd := &cobra.Command{Use: hashWorker, Short: "Hash passwords for grantor serve, which starts this itself", Hidden: true}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if f, ok := c.stdin.(*os.File); ok && !isPipe(f) {
+			return &usageError{message: hashWorker + " is started by grantor serve, never by hand", hint: "grantor serve"}
+		}
+		atOnce, err := strconv.Atoi(strings.Join(args, " "))
+		if err != nil || atOnce < 1 {
 			return &usageError{message: hashWorker + " is started by grantor serve, never by hand", hint: "grantor serve"}
 		}
 		// Ctrl-C and a service manager tell everybody to stop. The server first finishes
@@ -32,7 +38,7 @@ func (c *cli) hashWorkerCommand() *cobra.Command {
 		signal.Ignore(os.Interrupt, syscall.SIGTERM)
 		lowerPriority()
 		shrink()
-		if err := users.ServeWorker(c.stdin, c.stdout); err != nil {
+		if err := users.ServeWorker(c.stdin, c.stdout, atOnce); err != nil {
 			return withHint(err, "%s is started by grantor serve, never by hand", hashWorker)
 		}
 		return nil
@@ -63,7 +69,7 @@ func startHashWorker(o users.PasswordOptions) (users.WorkerProcess, error) {
 		return nil, err
 	}
 	p := &hashProcess{cmd: exec.Command(path)} //nolint:gosec,noctx // this program; its end is that of its input
-	p.cmd.Args = []string{"grantor", hashWorker}
+	p.cmd.Args = []string{"grantor", hashWorker, strconv.Itoa(hashesAtOnce(o))}
 	p.cmd.Env = hashWorkerEnviron(o)
 	p.cmd.SysProcAttr = ownGroup()
 	if p.WriteCloser, err = p.cmd.StdinPipe(); err != nil {
@@ -81,17 +87,20 @@ func startHashWorker(o users.PasswordOptions) (users.WorkerProcess, error) {
 // the memory up to which freed pieces need not be pushed together.
 func hashWorkerEnviron(o users.PasswordOptions) []string {
 	const base = 12 << 10 // KiB
-	processors := runtime.GOMAXPROCS(0)
-	atOnce := o.Concurrent
-	if atOnce == 0 {
-		atOnce = processors
-	}
+	processors, atOnce := runtime.GOMAXPROCS(0), hashesAtOnce(o)
 	memory := atOnce * int(o.Memory)
 	return []string{
 		fmt.Sprint("GOMAXPROCS=", min(processors, atOnce*int(o.Threads))),
 		"GOGC=off",
 		fmt.Sprint("GOMEMLIMIT=", memory+memory/16+base, "KiB"), // a sixteenth, because Go holds 5 % of it free
 	}
+}
+
+func hashesAtOnce(o users.PasswordOptions) int {
+	if o.Concurrent > 0 {
+		return o.Concurrent
+	}
+	return runtime.GOMAXPROCS(0)
 }
 
 // ownPath is this program, also where an upgrade has put another one in its place.

@@ -17,5 +17,6 @@ func lowerPriority() {
 	const lowest = 19
 	if syscall.Getpgrp() == os.Getpid() {
 		_ = syscall.Setpriority(syscall.PRIO_PGRP, 0, lowest)
+		yieldAlways()
 	}
 }
