@@ -1,17 +1,39 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
-// yieldAlways makes all threads of this process SCHED_IDLE: whoever else wakes up takes
-// the processor at once, where the lowest priority alone may keep it for some
-// milliseconds. Threads that are made later are like the one that makes them, so it goes
-// on until it finds no other. Where it is forbidden the lowest priority must do.
+// yieldAlways lets everybody else go first, in the two ways that Linux has. Where one is
+// forbidden or unknown, the lowest priority must do.
 func yieldAlways() {
+	idle()
+	go lastGroup()
+}
+
+// lastGroup gives this session the lowest priority among sessions: where they are grouped
+// (sched_autogroup_enabled, see sched(7)), the priorities of processes count within a
+// session only. A database's processes have sessions of their own.
+func lastGroup() {
+	for range 5 {
+		err := os.WriteFile("/proc/self/autogroup", []byte("19"), 0)
+		if !errors.Is(err, syscall.EAGAIN) { // one change in a tenth of a second, for the whole machine
+			return
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// idle makes all threads of this process SCHED_IDLE: whoever else wakes up takes the
+// processor at once, where the lowest priority alone may keep it for some milliseconds.
+// Threads that are made later are like the one that makes them, so it goes on until it
+// finds no other.
+func idle() {
 	const (
 		schedIdle = 5
 		most      = 10

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// ownGroup keeps a child out of the reach of a terminal's Ctrl-C. It is a group and no
-// session: Linux weighs sessions against each other before it looks at priorities.
-func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// ownGroup keeps a child out of the reach of a terminal's Ctrl-C, and in a session of its
+// own, which is what Linux shares the processors out to first: see yieldAlways.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
 // lowerPriority takes the group, because for one process Linux would change one thread.
 // It can not fail for who asks for less; if it did, hashing would be no worse than without.
