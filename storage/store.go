@@ -180,7 +180,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	if s.pgx, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return err
 	}
-	for _, g := range []*groups{&s.writes, &s.reads} {
+	for g, lanes := range map[*groups]int{&s.writes: writeLanes, &s.reads: readLanes} {
 		g.free = max(1, min(lanes, o.Connections/4))
 		g.spare = o.Connections / 8
 		g.run = func(ctx context.Context, list []*member) error { return s.groupPostgres(ctx, list, o.WrapGroup) }
@@ -193,11 +193,14 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	return err
 }
 
-// lanes is how many groups of writers, and as many of readers, run at once on PostgreSQL
-// when none is slow. With more of them groups would be smaller: waking one more backend
-// costs the database as much as several more rows. All of them, the spare ones included,
-// leave some of the pool's connections to everything else.
-const lanes = 4
+// The lanes are how many groups run at once on PostgreSQL when none is slow. With more of
+// them groups would be smaller: waking one more backend costs the database as much as
+// several more rows. Writers have more, because they wait for the disk. All of them, the
+// spare ones included, leave some of the pool's connections to everything else.
+const (
+	writeLanes = 4
+	readLanes  = 2
+)
 
 // groupPostgres runs a group past database/sql, which has no word for it.
 func (s *Store) groupPostgres(ctx context.Context, list []*member, wrap func([]string, func() error) error) error {
