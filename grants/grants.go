@@ -162,6 +162,9 @@ type Bounds struct {
 	Now        time.Time
 	IdleSince  time.Time // the last renewal must be after this
 	RetrySince time.Time // a renewal after this may be retried
+	// OvertakenSince excuses a request that was held up on its way, or whose client hung up:
+	// a renewal after it means that its own client went on elsewhere. Zero: no excuse.
+	OvertakenSince time.Time
 }
 
 // At turns spans into instants.
@@ -178,7 +181,7 @@ const (
 	Rotated   Verdict = "rotated"   // the current token: a successor was made
 	Retried   Verdict = "retried"   // the immediate predecessor inside the window: the same successor again
 	Reused    Verdict = "reused"    // any older one: the grant is ended
-	Overtaken Verdict = "overtaken" // an older one, but the grant was renewed after it came: refused, changes nothing
+	Overtaken Verdict = "overtaken" // an older one, held up while the grant was renewed: refused, changes nothing
 	Redeemed  Verdict = "redeemed"  // the code's first use
 	Replayed  Verdict = "replayed"  // the code's later use after the window: the grant is ended
 	Repeated  Verdict = "repeated"  // the code's later use inside the window: refused, nothing else happens
@@ -231,7 +234,7 @@ func (g Grant) Refresh(s Showing, b Bounds) (Grant, Verdict) {
 			return g, excess
 		}
 		return g, Retried
-	case g.RotatedAt.After(b.Now):
+	case !b.OvertakenSince.IsZero() && g.RotatedAt.After(b.OvertakenSince):
 		return g, Overtaken
 	default:
 		return g.end(b.Now, ReasonReuse), Reused

@@ -85,8 +85,6 @@ func (h *history) expect(token, client, thumbprint string, scope []string) grant
 		return grants.Dead
 	case place == 0 && since >= limits.Idle:
 		return grants.Idle
-	case place > 1 && since < 0:
-		return grants.Overtaken
 	case place > 1 || place == 1 && since >= limits.Retry:
 		return grants.Reused
 	case tooMuch:
@@ -314,7 +312,6 @@ func TestRefresh_table(t *testing.T) {
 		{"R-08 a part of the scope", at(3, 0), grants.Showing{Generation: 3, Scope: []string{"write"}}, grants.Rotated},
 		{"R-09 more than the scope", at(3, 0), grants.Showing{Generation: 3, Scope: []string{"write", "admin"}}, grants.Exceeds},
 		{"R-09 more than the scope in a retry", at(3, 0), grants.Showing{Generation: 2, Scope: []string{"admin"}}, grants.Exceeds},
-		{"an older one that came before the last renewal", at(3, -us), grants.Showing{Generation: 1}, grants.Overtaken},
 		{"more than the scope with an old one is reuse all the same", at(3, 0), grants.Showing{Generation: 1, Scope: []string{"admin"}}, grants.Reused},
 		{"none of the audiences is registered any more", at(3, 0), grants.Showing{Generation: 3, Registered: []string{"other"}}, grants.Astray},
 		{"nothing is registered any more", at(3, 0), grants.Showing{Generation: 3, Registered: []string{}}, grants.Astray},
@@ -430,4 +427,29 @@ func TestCovers_is_exact(t *testing.T) {
 	list := []string{"read", "write"}
 	require.Equal(t, list, grants.SplitScope(grants.JoinScope(list)))
 	require.Empty(t, grants.SplitScope("  "))
+}
+
+// Only who was held up is excused, and only by a renewal meanwhile.
+func TestRefresh_overtaken(t *testing.T) {
+	t.Parallel()
+	g := grants.Grant{
+		ID: someID(0), ClientID: "app", State: grants.Live, Generation: 3, CreatedAt: born, RotatedAt: born.Add(time.Second), ExpiresAt: born.Add(time.Hour),
+	}
+	old := grants.Showing{ClientID: "app", Generation: 1}
+	for since, want := range map[time.Time]grants.Verdict{
+		{}:                        grants.Reused,
+		born:                      grants.Overtaken,
+		born.Add(time.Second):     grants.Reused,
+		born.Add(2 * time.Second): grants.Reused,
+	} {
+		b := limits.At(born.Add(time.Second))
+		b.OvertakenSince = since
+		after, verdict := g.Refresh(old, b)
+		require.Equal(t, want, verdict)
+		require.Equal(t, want == grants.Reused, !after.RevokedAt.IsZero())
+	}
+	b := limits.At(born.Add(2 * time.Second))
+	b.OvertakenSince = born
+	_, verdict := g.Refresh(grants.Showing{ClientID: "app", Generation: 3}, b)
+	require.Equal(t, grants.Rotated, verdict, "it excuses, and does no more")
 }

@@ -71,38 +71,39 @@ func TestConcurrent_rotations_have_one_successor(t *testing.T) {
 	}
 }
 
-// A request that stood still on its way, while its client renewed elsewhere, is no reuse. The
-// same token a moment later is.
+// A request that was held up, while its client renewed elsewhere, is no reuse; nor is one
+// whose client hung up and asked again. The same token from anybody else is, and soon is
+// from those.
 func TestOvertaken_requests_end_nothing(t *testing.T) {
 	t.Parallel()
 	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 		ctx := deadline(t)
-		id := begin(t, e, 1)[0]
-		arrived := limits.At(e.Clock.Now())
-		e.Clock.Advance(time.Second)
-		for generation := range int64(2) {
-			_, verdict, err := rotate(ctx, e, e.Store, id, generation+1)
-			require.NoError(t, err)
-			require.Equal(t, grants.Rotated, verdict)
-		}
-		old := grants.Showing{ClientID: "app", Generation: 1}
-		g, verdict, err := e.Store.Rotate(ctx, id, old, arrived, "192.0.2.1")
-		require.NoError(t, err)
-		require.Equal(t, grants.Overtaken, verdict)
-		require.True(t, g.RevokedAt.IsZero())
-
-		// Nobody waits for this one: it is not judged.
 		gone, cancel := context.WithCancel(ctx)
 		cancel()
-		_, _, err = e.Store.Rotate(gone, id, old, limits.At(e.Clock.Now()), "192.0.2.1")
-		require.ErrorIs(t, err, storage.ErrUnavailable)
-		_, verdict, err = rotate(ctx, e, e.Store, id, 3)
-		require.NoError(t, err)
-		require.Equal(t, grants.Rotated, verdict)
+		old := grants.Showing{ClientID: "app", Generation: 1}
+		show := func(ctx context.Context, id grants.ID, b grants.Bounds) grants.Verdict {
+			g, verdict, err := e.Store.Rotate(ctx, id, old, b, "192.0.2.1")
+			require.NoError(t, err)
+			require.Equal(t, verdict == grants.Reused, !g.RevokedAt.IsZero())
+			return verdict
+		}
+		ids := begin(t, e, 3)
+		arrived := limits.At(e.Clock.Now())
+		e.Clock.Advance(time.Second)
+		for _, id := range ids {
+			for generation := range int64(2) {
+				_, verdict, err := rotate(ctx, e, e.Store, id, generation+1)
+				require.NoError(t, err)
+				require.Equal(t, grants.Rotated, verdict)
+			}
+		}
+		require.Equal(t, grants.Overtaken, show(ctx, ids[0], arrived), "held up for a second")
+		require.Equal(t, grants.Overtaken, show(gone, ids[1], limits.At(e.Clock.Now())), "hung up")
+		require.Equal(t, grants.Reused, show(ctx, ids[2], limits.At(e.Clock.Now())))
 
-		_, verdict, err = rotate(ctx, e, e.Store, id, 1)
-		require.NoError(t, err)
-		require.Equal(t, grants.Reused, verdict)
+		e.Clock.Advance(limits.Retry)
+		require.Equal(t, grants.Reused, show(ctx, ids[0], limits.At(e.Clock.Now())))
+		require.Equal(t, grants.Reused, show(gone, ids[1], limits.At(e.Clock.Now())), "hanging up hides nothing")
 	})
 }
 

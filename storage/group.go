@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -131,10 +133,12 @@ func (g *groups) serve(list []*member) {
 	slices.SortFunc(list, func(a, b *member) int { return bytes.Compare(a.key, b.key) })
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(list[0].ctx), g.timeout)
 	defer cancel()
-	err := errPanicked
+	var err error
 	// Nobody above this goroutine would stop a panic.
 	defer func() {
-		_ = recover()
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanicked, panicked, debug.Stack())
+		}
 		for _, m := range list {
 			m.done <- err
 		}

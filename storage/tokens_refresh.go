@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,12 +25,11 @@ const (
 )
 
 // verdict runs only when rotate changed no row. It ends the grant when the token is
-// older than its immediate predecessor, or that one after the retry window; else it
-// leaves it as it is and says where it stands. A renewal after this request came means
-// that it was overtaken on its way, by its own client: whoever stole it comes later.
+// older than its immediate predecessor, or that one after the retry window, and was not
+// overtaken ($7); else it leaves it as it is and says where it stands.
 const verdict = `UPDATE grants SET
- revoked_at = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $2 THEN revoked_at ELSE $2 END,
- revoked_reason = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $2 THEN revoked_reason ELSE 'refresh_reuse' END
+ revoked_at = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $7 THEN revoked_at ELSE $2 END,
+ revoked_reason = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $7 THEN revoked_reason ELSE 'refresh_reuse' END
  WHERE id = $1 AND generation >= $3 AND client_id = $4 AND dpop_jkt = $5 AND ` + live + ` RETURNING ` + returning
 
 // GetRefreshTokenSession rotates. The unit holds the token, whose MAC was checked
@@ -143,32 +143,43 @@ func grantable(words []string) bool {
 	return true
 }
 
-// hangUp is how long it may take to notice that a client is gone.
-const hangUp = 5 * time.Millisecond
+const (
+	// heldUp is longer than any request takes that nothing went wrong with.
+	heldUp = 500 * time.Millisecond
+	// hangUp is how long it may take to notice that a client is gone.
+	hangUp = 5 * time.Millisecond
+)
 
-func stillAsked(ctx context.Context) error {
-	if ctx.Done() == nil {
-		return nil
+// excuse says since when a renewal means that this request was overtaken: since it came, if
+// a stopped replica or database kept it; within the retry window, if its client is gone and
+// so has asked again. Whoever gives neither sign is held against the row alone: a thief who
+// renews may do so at any moment.
+func (s *Store) excuse(ctx context.Context, b grants.Bounds) time.Time {
+	late := s.now().Sub(b.Now) >= heldUp
+	if ctx.Done() != nil {
+		timer := time.NewTimer(hangUp)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return b.RetrySince
+		case <-timer.C:
+		}
 	}
-	timer := time.NewTimer(hangUp)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
+	if late {
+		return b.Now
 	}
+	return time.Time{}
 }
 
 func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds) (grants.Grant, grants.Verdict, error) {
-	// Nobody is punished for a question that nobody waits for any more: it may have lain
-	// in a stopped replica while its client got the answer elsewhere.
-	if err := stillAsked(ctx); err != nil {
-		return grants.Grant{}, "", fmt.Errorf("judge refresh token: %w: %w", ErrUnavailable, err)
+	b.OvertakenSince = s.excuse(ctx, b)
+	overtaken := int64(math.MaxInt64)
+	if !b.OvertakenSince.IsZero() {
+		overtaken = micros(b.OvertakenSince)
 	}
 	var row grantRow
 	found, err := s.one(ctx, s.write, "judge refresh token", verdict,
-		[]any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.RetrySince)}, row.dest()...)
+		[]any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.RetrySince), overtaken}, row.dest()...)
 	if err != nil {
 		return grants.Grant{}, "", err
 	}

@@ -72,7 +72,7 @@ func (q *logQueue) write(done chan struct{}) {
 func newLogQueue(out io.Writer, cfg config.Config) *logQueue {
 	return &logQueue{out: out, lost: func(lines int) []byte {
 		var line bytes.Buffer
-		newLog(&line, cfg).Warn("lines of the log were left out: nobody took them", "lines", lines)
+		newLog(&line, cfg).Error("lines of the log were left out: nobody took them", "lines", lines)
 		return line.Bytes()
 	}}
 }

@@ -48,7 +48,7 @@ SIGHUP reads the certificate and log_level again; other settings need a restart.
 
 func (c *cli) serve(ctx context.Context, cfg config.Config, again func() (config.Config, error), migrate, dev bool) (err error) {
 	hangup := make(chan os.Signal, 1)
-	if c.hangups != nil {
+	if c.hangups != nil && !dev { // a closed terminal ends a first look
 		c.hangups(hangup) // first of all: before it a SIGHUP would end the process
 	}
 	picture, err := readLogo(cfg)

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command faults breaks the machines under Grantor, and checks from outside that
 // nothing was lost and nobody let in. `make faults` runs it; it needs Linux and
 // PostgreSQL's server programs.
@@ -13,7 +15,7 @@
 //	token.go     what anybody can read off a token
 //	front.go     the load balancer before the replicas
 //	link.go      the network between the replicas and PostgreSQL
-//	cluster.go, replicas.go, process_*.go  programs that are started and ended in every way
+//	cluster.go, replicas.go, process_linux.go  programs that are started and ended in every way
 //	report.go    the table in docs/reliability.md
 //
 // A request has one of three outcomes: ok, refused, or unknown, when no definite answer
