@@ -23,6 +23,8 @@ type Attempt struct {
 // wrong password costs. It answers users.ErrWrongPassword for every refusal of the
 // password, *users.ThrottledError, users.ErrBusy and ErrUnavailable.
 func (s *Store) SignIn(ctx context.Context, passwords *users.Passwords, a Attempt, now time.Time) (users.User, error) {
+	reader := s.guesses.read()
+	defer s.guesses.done(reader)
 	in, err := s.readSignIn(ctx, a, now)
 	if err != nil {
 		return users.User{}, err
@@ -34,9 +36,10 @@ func (s *Store) SignIn(ctx context.Context, passwords *users.Passwords, a Attemp
 	if !in.user.DisabledAt.IsZero() {
 		hash = ""
 	}
-	s.guesses.enter(in.account)
+	s.guesses.enter(reader, in.account)
 	defer s.guesses.leave(in.account)
-	ok, outdated, err := passwords.VerifyIf(ctx, hash, a.Password, func() error { return s.guesses.admit(in.account) })
+	ok, outdated, err := passwords.VerifyIf(ctx, hash, a.Password,
+		func() error { return s.guesses.admit(in.account) }, func(ok bool) { s.guesses.told(in.account, ok) })
 	if errors.Is(err, users.ErrUnknownHash) {
 		s.log.WarnContext(ctx, "password hash is of an unknown kind", "user", in.user.ID)
 		err = nil
@@ -45,14 +48,12 @@ func (s *Store) SignIn(ctx context.Context, passwords *users.Passwords, a Attemp
 		return users.User{}, err
 	}
 	if !ok {
-		s.guesses.failed(in.account)
 		// A failure that can not be counted is no answer: guessing would be free while the database is ill.
 		if err := s.countFailure(ctx, in, now); err != nil {
 			return users.User{}, err
 		}
 		return users.User{}, users.ErrWrongPassword
 	}
-	s.guesses.right(in.account)
 	if in.account.failures > 0 {
 		// A courtesy: were it lost, the next mistake would wait a little longer.
 		if err := s.forgetFailures(ctx, in.account.key); err != nil {

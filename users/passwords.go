@@ -150,12 +150,13 @@ func (m making) key(password []byte) []byte {
 // as a wrong password, so that the time tells nothing, and is always false. Errors are
 // ErrBusy, ErrUnknownHash, or the context's.
 func (p *Passwords) Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error) {
-	return p.VerifyIf(ctx, hash, password, func() error { return nil })
+	return p.VerifyIf(ctx, hash, password, func() error { return nil }, func(bool) {})
 }
 
 // VerifyIf is Verify for who may change their mind while they wait for their turn: what
-// still answers then, right before the work, ends it.
-func (p *Passwords) VerifyIf(ctx context.Context, hash, password string, still func() error) (ok, outdated bool, err error) {
+// still answers then, right before the work, ends it. told hears what came of the work
+// before the next one has its turn.
+func (p *Passwords) VerifyIf(ctx context.Context, hash, password string, still func() error, told func(ok bool)) (ok, outdated bool, err error) {
 	if !hashable(password) {
 		return false, false, nil
 	}
@@ -176,6 +177,9 @@ func (p *Passwords) VerifyIf(ctx context.Context, hash, password string, still f
 	}
 	ok, err = p.match(digest, hash, password)
 	ok = ok && !nobody
+	if err == nil || errors.Is(err, ErrUnknownHash) {
+		told(ok)
+	}
 	return ok, ok && !p.current(hash), err
 }
 
