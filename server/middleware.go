@@ -20,17 +20,6 @@ type exchange struct {
 	id     string
 	trail  oauth.Trail
 	drawn  [10]byte // what the id is made of
-	values [3]string
-	set    int // of values
-}
-
-// header sets one of the few headers that many answers have, by its canonical name. The
-// values lie side by side, each in a slice that has no room to grow into the next.
-func (x *exchange) header(name, value string) {
-	i := x.set
-	x.set++
-	x.values[i] = value
-	x.Header()[name] = x.values[i : i+1 : i+1]
 }
 
 func (x *exchange) WriteHeader(status int) {
@@ -59,8 +48,7 @@ func (s *Server) around(route route) http.Handler {
 		x := &exchange{ResponseWriter: w}
 		x.id = s.requestID(x.drawn[:])
 		x.trail.Address = addressOf(r, s.deps.Config.TrustedProxies)
-		x.header("X-Request-Id", x.id)
-		x.header("X-Content-Type-Options", "nosniff")
+		oauth.SetHeaders(x.Header(), "X-Request-Id", x.id, "X-Content-Type-Options", "nosniff")
 		if s.draining.Load() {
 			// The next request of this connection belongs to another replica.
 			w.Header()["Connection"] = []string{"close"}
@@ -113,7 +101,7 @@ func (s *Server) dispatch(x *exchange, r *http.Request, route route, allow strin
 	}
 	switch route.cors {
 	case corsAnyone:
-		x.header("Access-Control-Allow-Origin", "*")
+		oauth.SetHeaders(x.Header(), "Access-Control-Allow-Origin", "*")
 	case corsRegistered:
 		if origin := r.Header.Get("Origin"); origin != "" {
 			return s.serveOrigin(x, r, origin, serve, &x.trail)

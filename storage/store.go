@@ -102,9 +102,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Wrap == nil {
 		o.Wrap = func(c driver.Connector) driver.Connector { return c }
 	}
-	if o.WrapGroup == nil {
-		o.WrapGroup = func(_ []string, run func() error) error { return run() }
-	}
 	if err := s.clients.init(); err != nil {
 		return nil, fmt.Errorf("make client cache: %w", err)
 	}
@@ -183,7 +180,10 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	for g, lanes := range map[*groups]int{&s.writes: writeLanes, &s.reads: readLanes} {
 		g.free = max(1, min(lanes, o.Connections/4))
 		g.spare = o.Connections / 8
-		g.run = func(ctx context.Context, list []*member) error { return s.groupPostgres(ctx, list, o.WrapGroup) }
+		g.run = s.groupPostgres
+		if o.WrapGroup != nil {
+			g.run = s.wrapped(o.WrapGroup)
+		}
 	}
 	db := sql.OpenDB(o.Wrap(stdlib.GetPoolConnector(s.pgx)))
 	db.SetMaxIdleConns(0) // the pgx pool below keeps them, and LISTEN takes from it too
@@ -203,22 +203,27 @@ const (
 )
 
 // groupPostgres runs a group past database/sql, which has no word for it.
-func (s *Store) groupPostgres(ctx context.Context, list []*member, wrap func([]string, func() error) error) error {
-	texts := make([]string, len(list))
-	for i, m := range list {
-		texts[i] = m.query
+func (s *Store) groupPostgres(ctx context.Context, list []*member) error {
+	if len(list) > 1 {
+		return s.sendGroup(ctx, list)
 	}
-	return wrap(texts, func() error {
-		if len(list) > 1 {
-			return s.sendGroup(ctx, list)
+	rows, err := s.pgx.Query(ctx, list[0].query, list[0].args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	return list[0].read(rows)
+}
+
+// wrapped is groupPostgres for tests, which want to know the statements.
+func (s *Store) wrapped(wrap func([]string, func() error) error) func(context.Context, []*member) error {
+	return func(ctx context.Context, list []*member) error {
+		texts := make([]string, len(list))
+		for i, m := range list {
+			texts[i] = m.query
 		}
-		rows, err := s.pgx.Query(ctx, list[0].query, list[0].args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		return list[0].read(rows)
-	})
+		return wrap(texts, func() error { return s.groupPostgres(ctx, list) })
+	}
 }
 
 // impatient lets a group give up soon when one of its rows is locked, because all of it

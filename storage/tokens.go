@@ -41,7 +41,7 @@ type Unit struct {
 	At      time.Time
 	Client  *clients.Fosite // authenticated
 	Address string
-	Agent   string
+	Agent   string // of who begins a session
 	Limits  grants.Limits
 	Life    time.Duration // absolute, of a session that begins here
 

@@ -13,12 +13,12 @@ func (h *Handler) JWKS(w http.ResponseWriter, r *http.Request) error {
 	body, etag := h.Keys().JWKS(h.Now())
 	header := w.Header()
 	if known := r.Header.Get("If-None-Match"); known != "" && matches(known, etag) {
-		setHeaders(header, "Content-Type", "application/json", "Cache-Control", "public, max-age=5", "Etag", etag)
+		SetHeaders(header, "Content-Type", "application/json", "Cache-Control", "public, max-age=5", "Etag", etag)
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
 	// With its length, as in Metadata: after a rotation it is long.
-	setHeaders(header, "Content-Type", "application/json", "Cache-Control", "public, max-age=5", "Etag", etag, "Content-Length", strconv.Itoa(len(body)))
+	SetHeaders(header, "Content-Type", "application/json", "Cache-Control", "public, max-age=5", "Etag", etag, "Content-Length", strconv.Itoa(len(body)))
 	// The client is gone when this fails; there is nobody to tell.
 	_, _ = w.Write(body)
 	return nil

@@ -83,7 +83,7 @@ func (h *Handler) describe() metadata {
 // /.well-known/openid-configuration.
 func (h *Handler) Metadata(w http.ResponseWriter, _ *http.Request) error {
 	// With its length, however long: net/http would send a long one in chunks, and HEAD without.
-	setHeaders(w.Header(), "Content-Type", "application/json", "Cache-Control", "public, max-age=300", "Content-Length", h.metadataLength)
+	SetHeaders(w.Header(), "Content-Type", "application/json", "Cache-Control", "public, max-age=300", "Content-Length", h.metadataLength)
 	// The client is gone when this fails; there is nobody to tell.
 	_, _ = w.Write(h.metadata)
 	return nil

@@ -57,10 +57,13 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	trail.Grant = grantType
 
 	made := &fositeSession{unit: storage.Unit{
-		At: h.Now(), Client: client, Address: trail.Address, Agent: session.AgentOf(r),
+		At: h.Now(), Client: client, Address: trail.Address,
 		Limits: h.limits(client.Client), Life: h.sessionLife(client.Client),
 	}}
 	u := &made.unit
+	if grantType == clients.GrantPassword {
+		u.Agent = session.AgentOf(r) // of the session that begins; the other grants have theirs
+	}
 	if u.Scope, err = askedScope(form, client.Client); err != nil && grantType != clients.GrantAuthorizationCode {
 		return err
 	}
@@ -245,15 +248,15 @@ func writeJSON(w http.ResponseWriter, answer any) error {
 }
 
 func writeNoStore(w http.ResponseWriter, kind string, body []byte) error {
-	setHeaders(w.Header(), "Content-Type", kind, "Cache-Control", "no-store", "Pragma", "no-cache")
+	SetHeaders(w.Header(), "Content-Type", kind, "Cache-Control", "no-store", "Pragma", "no-cache")
 	// The client is gone when this fails; there is nobody to tell.
 	_, _ = w.Write(body)
 	return nil
 }
 
-// setHeaders sets headers by their canonical names, with one piece of memory for all
+// SetHeaders sets headers by their canonical names, with one piece of memory for all
 // values: each lies in a slice that has no room to grow into the next.
-func setHeaders(header http.Header, pairs ...string) {
+func SetHeaders(header http.Header, pairs ...string) {
 	values := make([]string, len(pairs)/2)
 	for i := range values {
 		values[i] = pairs[2*i+1]
