@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"users":      {},
 
 	"storage":             {"clients", "grants", "keys", "migrations", "users"},
-	"storage/storagetest": {"storage"},
+	"storage/storagetest": {"storage", "test/postgres"},
 
 	// What is called from outside. They know the nouns and the store, and
 	// server puts them together.
@@ -52,15 +52,18 @@ var layers = map[string][]string{
 	"test/browser": {},
 	"test/e2e":     {},
 
+	// Temporary servers for all that need one. It knows nothing of ours.
+	"test/postgres": {},
+
 	// A checker that called the code it checks would share its mistakes.
-	"test/faults": {},
+	"test/faults": {"test/postgres"},
 
 	// It has no code but tests, too.
 	"test/conformance": {},
 
 	// It measures the program from outside, prepares databases through the store, and
 	// counts within itself. What it is measured against is none of ours.
-	"test/bench":       {"config", "grants", "keys", "server", "storage", "storage/storagetest", "users"},
+	"test/bench":       {"config", "grants", "keys", "server", "storage", "storage/storagetest", "test/postgres", "users"},
 	"test/bench/floor": {},
 
 	// An example that needed our packages would be no example for others.
@@ -89,7 +92,7 @@ var fences = []fence{
 	{"gorm.io", []string{"storage/*.go"}, "the store is the only user of gorm: rows stay at home"},
 	{
 		"github.com/jackc/pgx",
-		[]string{"storage/*.go", "storage/storagetest/*.go", "test/bench/*.go", "test/bench/floor/*.go", "test/faults/*.go"},
+		[]string{"storage/*.go", "storage/storagetest/*.go", "test/bench/*.go", "test/bench/floor/*.go", "test/postgres/*.go", "test/faults/*.go"},
 		"database drivers are the store's business",
 	},
 	{

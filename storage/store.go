@@ -174,6 +174,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	config.ConnConfig.OnPgError = func(c *pgconn.PgConn, err *pgconn.PgError) bool {
 		return err.Code != "25006" && usual(c, err)
 	}
+	new(timelines).guard(config)
 	if s.pgx, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return err
 	}

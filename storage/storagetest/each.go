@@ -146,8 +146,8 @@ var (
 
 func postgresTemplate(s *Server) error {
 	templateOnce.Do(func() {
-		if errTemplate = s.createDatabase(templateName, "template0"); errTemplate == nil {
-			errTemplate = migrate(s.url(templateName))
+		if errTemplate = s.postgres.CreateDatabase(context.Background(), templateName, "template0"); errTemplate == nil {
+			errTemplate = migrate(s.postgres.URL(templateName))
 		}
 	})
 	return errTemplate

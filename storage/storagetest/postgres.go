@@ -2,21 +2,16 @@ package storagetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"sort"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/grantorhq/grantor/test/postgres"
 )
 
 // Durable are the settings of a server that keeps what it promised when it is
@@ -44,7 +39,7 @@ func StartPostgres(t testing.TB, settings ...string) *Server {
 	require.NoError(t, err)
 	s.t = t
 	t.Cleanup(s.remove)
-	require.NoError(t, s.createDatabase(ownDatabase, "template0"))
+	require.NoError(t, s.postgres.CreateDatabase(context.Background(), ownDatabase, "template0"))
 	return s
 }
 
@@ -53,9 +48,10 @@ func sharedDatabase(t testing.TB, template string) string {
 	t.Helper()
 	s := shared(t)
 	name := fmt.Sprintf("test_%d", databases.Add(1))
-	require.NoError(t, s.createDatabase(name, template))
-	t.Cleanup(func() { s.dropDatabase(name) })
-	return s.url(name)
+	require.NoError(t, s.postgres.CreateDatabase(context.Background(), name, template))
+	// A failure is not the test's concern, because the server goes with its folder.
+	t.Cleanup(func() { _ = s.postgres.DropDatabase(context.Background(), name) })
+	return s.postgres.URL(name)
 }
 
 var databases atomic.Int64
@@ -72,7 +68,7 @@ func shared(t testing.TB) *Server {
 // told that one is: then a skipped half of the suite would look like success.
 func needPostgres(t testing.TB) {
 	t.Helper()
-	_, err := postgresBinaries()
+	_, err := postgres.Binaries()
 	if err == nil {
 		return
 	}
@@ -82,68 +78,5 @@ func needPostgres(t testing.TB) {
 	t.Skip(err)
 }
 
-// postgresBinaries answers the folder of initdb and postgres.
-func postgresBinaries() (string, error) {
-	if dir := os.Getenv("PG_BIN"); dir != "" {
-		if !hasServer(dir) {
-			return "", fmt.Errorf("PG_BIN=%s holds no initdb and postgres", dir)
-		}
-		return dir, nil
-	}
-	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
-	sort.Slice(dirs, func(i, j int) bool { return major(dirs[i]) > major(dirs[j]) })
-	if path, err := exec.LookPath("initdb"); err == nil {
-		dirs = append(dirs, filepath.Dir(path))
-	}
-	for _, dir := range dirs {
-		if hasServer(dir) {
-			return dir, nil
-		}
-	}
-	return "", errors.New("no PostgreSQL server here: install postgresql (Debian: apt-get install postgresql-15) or set PG_BIN to the folder of initdb and postgres")
-}
-
-func hasServer(dir string) bool {
-	for _, name := range []string{"initdb", "postgres"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			return false
-		}
-	}
-	return true
-}
-
-// major is 15 for /usr/lib/postgresql/15/bin.
-func major(dir string) int {
-	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(dir)))
-	return n
-}
-
 // ownDatabase is the database in the URL of a server of StartPostgres.
 const ownDatabase = "grantor"
-
-// createDatabase copies files instead of writing the copy to the log: 16 ms instead
-// of 156, and nothing here has to survive a crash in the middle of it.
-func (s *Server) createDatabase(name, template string) error {
-	if err := s.admin("CREATE DATABASE " + name + " TEMPLATE " + template + " STRATEGY FILE_COPY"); err != nil {
-		return fmt.Errorf("create test database: %w", err)
-	}
-	return nil
-}
-
-// dropDatabase gives the room back. A store that a test left open is thrown out;
-// a failure is not the test's concern, because the server goes with its folder.
-func (s *Server) dropDatabase(name string) {
-	_ = s.admin("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)")
-}
-
-func (s *Server) admin(statement string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, s.url("postgres"))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	_, err = conn.Exec(ctx, statement)
-	return err
-}

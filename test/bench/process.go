@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	pgserver "github.com/grantorhq/grantor/test/postgres"
 )
 
 // patience bounds every wait for something that must come.
@@ -34,7 +36,7 @@ func start(ctx context.Context, logFile, stdin string, env []string, name string
 	defer func() { _ = log.Close() }()
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), name, args...) //nolint:gosec // our own programs
 	cmd.Env, cmd.Stderr, cmd.Dir, cmd.Stdin = env, log, filepath.Dir(logFile), strings.NewReader(stdin)
-	cmd.SysProcAttr = childAttr(syscall.SIGKILL, false)
+	cmd.SysProcAttr = pgserver.Child(syscall.SIGKILL)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

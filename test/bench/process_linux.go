@@ -4,42 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
-
-// childAttr ends a child with this process, however that one ends (main holds its
-// thread, which is what the kernel looks at). stepDown is for PostgreSQL, which
-// refuses to run as root.
-func childAttr(signal syscall.Signal, stepDown bool) *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{Pdeathsig: signal, Setpgid: true}
-	if uid, gid, ok := serverUser(); ok && stepDown {
-		attr.Credential = &syscall.Credential{Uid: uid, Gid: gid}
-	}
-	return attr
-}
-
-func serverUser() (uid, gid uint32, ok bool) {
-	if os.Geteuid() != 0 {
-		return 0, 0, false
-	}
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		id, errID := strconv.ParseUint(u.Uid, 10, 32)
-		group, errGroup := strconv.ParseUint(u.Gid, 10, 32)
-		if errID == nil && errGroup == nil {
-			return uint32(id), uint32(group), true
-		}
-	}
-	return 0, 0, false
-}
 
 // tickLength is USER_HZ, which Linux fixes at 100 for every program.
 const tickLength = 10 * time.Millisecond

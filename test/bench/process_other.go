@@ -4,22 +4,19 @@ package main
 
 import (
 	"errors"
-	"syscall"
 	"time"
 )
 
 // The numbers come from /proc, so there are none without it.
 var errNoProc = errors.New("CPU time and memory are read from /proc: run this on Linux")
 
-func childAttr(syscall.Signal, bool) *syscall.SysProcAttr { return nil }
-func serverUser() (uid, gid uint32, ok bool)              { return 0, 0, false }
-func processCPU(int) (time.Duration, error)               { return 0, errNoProc }
-func treeCPU(int) (time.Duration, error)                  { return 0, errNoProc }
-func backendsCPU(int) (time.Duration, error)              { return 0, errNoProc }
-func familyOf(int) ([]int, error)                         { return nil, errNoProc }
-func residentKiB([]int) (int, error)                      { return 0, errNoProc }
-func availableBytes() int64                               { return 0 }
-func freeBytes(string) int64                              { return 0 }
-func loadAverage() string                                 { return "unknown" }
-func processorName() string                               { return "unknown" }
-func kernel() string                                      { return "unknown" }
+func processCPU(int) (time.Duration, error)  { return 0, errNoProc }
+func treeCPU(int) (time.Duration, error)     { return 0, errNoProc }
+func backendsCPU(int) (time.Duration, error) { return 0, errNoProc }
+func familyOf(int) ([]int, error)            { return nil, errNoProc }
+func residentKiB([]int) (int, error)         { return 0, errNoProc }
+func availableBytes() int64                  { return 0 }
+func freeBytes(string) int64                 { return 0 }
+func loadAverage() string                    { return "unknown" }
+func processorName() string                  { return "unknown" }
+func kernel() string                         { return "unknown" }

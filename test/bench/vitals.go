@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	pgserver "github.com/grantorhq/grantor/test/postgres"
 )
 
 // vitals are what an operator feels before any request.
@@ -47,7 +49,7 @@ func (w *world) vitals(ctx context.Context, o options) (*vitals, error) {
 
 // timeStart asks /readyz on an address chosen before, as a supervisor does.
 func (w *world) timeStart(ctx context.Context) (float64, error) {
-	port, err := freePort(ctx)
+	port, err := pgserver.FreePort(ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -120,7 +120,7 @@ func newWorld(ctx context.Context, o options, at site) (_ *world, err error) {
 	}
 	w.url = "sqlite:" + filepath.Join(w.dir, "grantor.db")
 	if w.cluster != nil {
-		w.kind, w.url = postgres, w.cluster.url(at.name)
+		w.kind, w.url = postgres, w.cluster.URL(at.name)
 		if err := w.cluster.create(ctx, at.name); err != nil {
 			return nil, err
 		}
@@ -298,7 +298,7 @@ func (w *world) meterOf(servers ...*process) meter {
 			u.server += used
 		}
 		if w.cluster != nil {
-			if u.database, err = backendsCPU(w.cluster.pid()); err != nil {
+			if u.database, err = backendsCPU(w.cluster.PID()); err != nil {
 				return u, err
 			}
 		}

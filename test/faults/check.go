@@ -40,6 +40,7 @@ type violation struct {
 type rules struct {
 	window   time.Duration // in which a lost answer comes again
 	heal     time.Duration // in which replicas serve again after a fault
+	late     time.Duration // an answer that takes longer is none; 0: tooLate
 	stopped  bool          // the fault stops replicas, so some requests get no answer in time
 	flawless bool          // no request may go without a fact
 }
@@ -146,7 +147,7 @@ func (f *finding) plain(e event, r rules) {
 		f.violate(honest, e, "%s failed: %s", e.Op, e.Cause)
 	case e.Cause == timedOut && !r.stopped:
 		f.violate(honest, e, "%s: no answer in %s", e.Op, e.took().Round(time.Millisecond))
-	case e.Status != 0 && e.took() > tooLate && !r.stopped:
+	case e.Status != 0 && e.took() > max(r.late, tooLate) && !r.stopped:
 		f.violate(honest, e, "%s: the answer took %s", e.Op, e.took().Round(time.Millisecond))
 	}
 }

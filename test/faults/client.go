@@ -334,7 +334,7 @@ func (a *application) ask(what op, path string, form url.Values) (event, []byte)
 }
 
 func (a *application) post(e *event, path string, form url.Values) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), a.st.world.patience())
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+a.st.front.address+path, strings.NewReader(form.Encode()))
 	if err != nil {

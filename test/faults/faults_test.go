@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/test/postgres"
 )
 
 // The tool against the real program, for half a minute: everything at once, and two
@@ -67,7 +68,7 @@ func keep(t *testing.T, journal string) {
 
 func needPostgres(t *testing.T) {
 	t.Helper()
-	if _, err := findPostgres(); err != nil {
+	if _, err := postgres.Binaries(); err != nil {
 		if strings.Contains(os.Getenv("GRANTOR_TEST_REQUIRE"), "postgres") {
 			t.Fatal(err)
 		}

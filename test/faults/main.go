@@ -52,6 +52,7 @@ type options struct {
 	requests     int
 	binary       string
 	race         bool
+	slack        int
 	controls     bool
 	table, dir   string
 	journal      string
@@ -87,6 +88,7 @@ func parseFlags(args []string) (o options, err error) {
 	f.IntVar(&o.restarts, "restarts", 20, "rolling restarts, at least")
 	f.IntVar(&o.requests, "requests", 100_000, "requests during rolling restarts, at least")
 	f.StringVar(&o.binary, "binary", "", "the program to try, a `FILE` (default: built from this source)")
+	f.IntVar(&o.slack, "slack", 1, "all limits of time are so many `TIMES` longer: other programs want this machine, too")
 	f.BoolVar(&o.race, "race", false, "build the program with the race detector")
 	f.BoolVar(&o.controls, "controls", true, "play the controls, too")
 	f.StringVar(&o.table, "table", "", "write the table between the markers in `FILE`")
@@ -132,7 +134,7 @@ func try(ctx context.Context, o options) (err error) {
 		if err != nil {
 			return err
 		}
-		r := &result{finding: check(events, o.faults[0].rules(1)), fault: o.faults[0], journal: o.journal}
+		r := &result{finding: check(events, o.faults[0].rules(max(1, o.slack))), fault: o.faults[0], journal: o.journal}
 		r.tell(os.Stdout)
 		return r.err()
 	}
@@ -154,7 +156,7 @@ func try(ctx context.Context, o options) (err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	w, err := newWorld(ctx, ".", dir, o.binary, 1, o.race)
+	w, err := newWorld(ctx, ".", dir, o.binary, max(1, o.slack), o.race)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/grantorhq/grantor/test/postgres"
 )
 
 // patience bounds every wait for something that must come.
@@ -46,7 +48,7 @@ func (r *replica) start(ctx context.Context) error {
 		return err
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), r.binary, "serve") //nolint:gosec // our own program
-	cmd.Env, cmd.Dir, cmd.SysProcAttr = r.env, r.dir, childAttr(syscall.SIGKILL, false)
+	cmd.Env, cmd.Dir, cmd.SysProcAttr = r.env, r.dir, postgres.Child(syscall.SIGKILL)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return errors.Join(err, log.Close())

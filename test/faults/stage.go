@@ -5,23 +5,18 @@ package main
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
@@ -29,12 +24,14 @@ import (
 type stage struct {
 	fault    *fault
 	world    *world
+	dir      string
 	chance   *dice
 	database string // past the link
 	kind     string // driver of database/sql
 	file     string // of SQLite
 	env      []string
 	link     *link
+	unmount  func() // of the file system that it has for itself; nil: it has none
 	replicas []*replica
 	front    *front
 	journal  *journal
@@ -44,6 +41,7 @@ type stage struct {
 	injected atomic.Int64
 
 	mu      sync.Mutex
+	cluster *cluster // of PostgreSQL, the primary; nil: SQLite
 	secrets map[string]bool
 	buried  []application // ended sessions, looked at again at the end
 }
@@ -81,20 +79,20 @@ func (w *world) play(ctx context.Context, f *fault, c *control, seed uint64, q q
 	}
 	defer func() { st.browser.CloseIdleConnections() }()
 	path := filepath.Join(w.dir, name+".jsonl")
-	dir := filepath.Join(w.dir, name)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := st.prepare(ctx, dir); err != nil {
+	st.dir = filepath.Join(w.dir, name)
+	if err := os.Mkdir(st.dir, 0o711); err != nil { //nolint:gosec // PostgreSQL's user may have a folder in it
 		return nil, err
 	}
 	defer st.end()
+	if err := st.prepare(ctx); err != nil {
+		return nil, err
+	}
 	if f.before != nil {
 		if err := f.before(ctx, st); err != nil {
 			return nil, err
 		}
 	}
-	if err := st.serve(ctx, dir); err != nil {
+	if err := st.serve(ctx); err != nil {
 		return nil, err
 	}
 	if st.front, err = newFront(ctx, st.replicas, c); err != nil {
@@ -120,16 +118,12 @@ func (w *world) play(ctx context.Context, f *fault, c *control, seed uint64, q q
 	if err := st.afterwards(ctx, r.finding); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if f.after != nil {
-		if err := f.after(ctx, st); err != nil {
-			return nil, err
-		}
-	}
 	r.took = time.Since(began)
-	if f.sqlite {
+	if f.sqlite || f.own {
 		return r, nil
 	}
-	return r, w.cluster.dropDatabase(ctx, st.schema())
+	// The cluster stays small, so that its recovery does not get longer with every stage.
+	return r, w.cluster.DropDatabase(ctx, st.schema())
 }
 
 // stream keeps chance the same for a fault, whatever else is played.
@@ -140,46 +134,76 @@ func stream(name string) uint64 {
 }
 
 // prepare makes the database.
-func (st *stage) prepare(ctx context.Context, dir string) error {
+func (st *stage) prepare(ctx context.Context) (err error) {
 	w := st.world
-	if st.fault.sqlite {
-		file := filepath.Join(dir, "grantor.db")
-		st.kind, st.file, st.database = "sqlite", file, "sqlite:"+file
-		st.env = w.environment(st.database, st.fault.settings...)
-		var err error
-		st.made, err = register(ctx, dir, st.env, w.binary)
-		return err
-	}
-	name := st.schema()
-	if err := w.cluster.copyDatabase(ctx, "template_grantor", name); err != nil {
-		return err
-	}
-	st.kind, st.database = "pgx", w.cluster.url(name)
-	if st.fault.linked {
-		var err error
-		if st.link, err = newLink(ctx, w.cluster.address(), st.chance); err != nil {
+	folder := st.dir
+	if st.fault.room != "" {
+		folder = filepath.Join(st.dir, "disk")
+		if st.unmount, err = mount(folder, st.fault.room); err != nil {
 			return err
 		}
-		st.database = strings.Replace(st.database, w.cluster.address(), st.link.address, 1)
+	}
+	if st.fault.sqlite {
+		file := filepath.Join(folder, "grantor.db")
+		st.kind, st.file, st.database = "sqlite", file, "sqlite:"+file
+		st.env = w.environment(st.database, st.fault.settings...)
+		st.made, err = register(ctx, st.dir, st.env, w.binary)
+		return err
+	}
+	st.kind, st.cluster = "pgx", w.cluster
+	template := templateDatabase
+	if st.fault.own {
+		if st.cluster, err = newCluster(ctx, filepath.Join(folder, "postgres"), st.fault.server...); err != nil {
+			return err
+		}
+		template = "template0"
+	}
+	if err := st.cluster.CreateDatabase(ctx, st.schema(), template); err != nil {
+		return err
+	}
+	if st.fault.own {
+		if st.made, err = register(ctx, st.dir, w.environment(st.source()), w.binary); err != nil {
+			return err
+		}
+	}
+	st.database = st.source()
+	if st.fault.linked {
+		if st.link, err = newLink(ctx, st.cluster.Address(), st.chance); err != nil {
+			return err
+		}
+		st.database = strings.Replace(st.database, st.cluster.Address(), st.link.address, 1)
 	}
 	st.env = w.environment(st.database, st.fault.settings...)
 	return nil
 }
 
-// source is where database/sql finds it. PostgreSQL may have moved.
+// primary is the PostgreSQL that has the data. After a failover it is another one.
+func (st *stage) primary() *cluster {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.cluster
+}
+
+func (st *stage) moved(to *cluster) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.cluster = to
+}
+
+// source is where database/sql finds it.
 func (st *stage) source() string {
 	if st.fault.sqlite {
 		return "file:" + st.file + "?_pragma=busy_timeout(10000)"
 	}
-	return st.world.cluster.url(st.schema())
+	return st.primary().URL(st.schema())
 }
 
 // schema is the name of the stage's database in PostgreSQL.
 func (st *stage) schema() string { return fmt.Sprintf("stage_%d", st.world.stages) }
 
-func (st *stage) serve(ctx context.Context, dir string) error {
+func (st *stage) serve(ctx context.Context) error {
 	for i := range st.fault.replicas {
-		r := &replica{name: fmt.Sprintf("r%d", i+1), binary: st.world.binary, dir: dir, env: st.env}
+		r := &replica{name: fmt.Sprintf("r%d", i+1), binary: st.world.binary, dir: st.dir, env: st.env}
 		if err := r.start(ctx); err != nil {
 			return err
 		}
@@ -279,6 +303,11 @@ func (st *stage) begins(format string, args ...any) {
 }
 
 func (st *stage) lifted(note string, serve ...*replica) {
+	st.liftedSince(st.journal.now(), note, serve...)
+}
+
+// liftedSince counts the recovery from an earlier moment.
+func (st *stage) liftedSince(since int64, note string, serve ...*replica) {
 	if len(serve) == 0 {
 		serve = st.replicas
 	}
@@ -286,8 +315,7 @@ func (st *stage) lifted(note string, serve ...*replica) {
 	for _, r := range serve {
 		names = append(names, r.name)
 	}
-	now := st.journal.now()
-	st.journal.write(event{Begin: now, End: now, Op: markLift, By: strings.Join(names, " "), Note: note})
+	st.journal.write(event{Begin: since, End: st.journal.now(), Op: markLift, By: strings.Join(names, " "), Note: note})
 }
 
 // note writes down what the tool itself saw and should not have.
@@ -354,107 +382,6 @@ func (st *stage) exec(ctx context.Context, statement string) error {
 	return err
 }
 
-func (st *stage) descriptors() (list []int) {
-	for _, r := range st.replicas {
-		list = append(list, descriptors(r.pid()))
-	}
-	return list
-}
-
-// measure looks whether descriptors went back, when nobody asks any more. Connections
-// to the database are kept on purpose, as many as the pool holds.
-func (st *stage) measure(ctx context.Context, before []int) error {
-	st.browser.CloseIdleConnections()
-	st.front.carrier.CloseIdleConnections()
-	const pool, slack = 18, 20
-	var now []int
-	err := st.until(ctx, 5*time.Second, "descriptors to be closed", func() bool {
-		now = st.descriptors()
-		for i := range now {
-			if now[i] > before[i]+pool+slack {
-				return false
-			}
-		}
-		return true
-	})
-	if err != nil && ctx.Err() == nil {
-		st.note(opMeasure, "%v descriptors, and %v when the load began", now, before)
-	}
-	return ctx.Err()
-}
-
-// afterwards stops the replicas, and looks at what they leave: rows and logs.
-func (st *stage) afterwards(ctx context.Context, f *finding) error {
-	var stopping sync.WaitGroup
-	failed := make([]error, len(st.replicas))
-	for i, r := range st.replicas {
-		stopping.Go(func() { failed[i] = r.stop() })
-	}
-	stopping.Wait()
-	for _, err := range failed {
-		if err != nil {
-			f.violate(honest, event{}, "%s", err)
-		}
-	}
-	rows, err := st.rows(ctx)
-	if err != nil {
-		return err
-	}
-	f.audit(rows)
-	for _, r := range st.replicas {
-		if err := st.searchLog(r, f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (st *stage) rows(ctx context.Context) (list []row, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	db, err := sql.Open(st.kind, st.source())
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-	rows, err := db.QueryContext(ctx, "SELECT id, generation, revoked_at IS NOT NULL, COALESCE(revoked_reason, '') FROM grants")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id []byte
-		var one row
-		if err := rows.Scan(&id, &one.generation, &one.revoked, &one.reason); err != nil {
-			return nil, err
-		}
-		one.id = hex.EncodeToString(id)
-		list = append(list, one)
-	}
-	return list, rows.Err()
-}
-
-// word is what any secret here is made of.
-var word = regexp.MustCompile(`[A-Za-z0-9._~-]{24,}`)
-
-func (st *stage) searchLog(r *replica, f *finding) error {
-	text, err := os.ReadFile(r.log())
-	if err != nil {
-		return err
-	}
-	for _, found := range word.FindAll(text, -1) {
-		if st.secrets[string(found)] {
-			f.violate(noSecrets, event{}, "a token is in the log of %s", r.name)
-		}
-	}
-	for _, sign := range []string{"panic", "WARNING: DATA RACE"} {
-		if i := strings.Index(string(text), sign); i >= 0 {
-			f.violate(noSecrets, event{}, "in the log of %s: %s", r.name, text[i:min(len(text), i+2000)])
-		}
-	}
-	return nil
-}
-
 // end leaves nothing running.
 func (st *stage) end() {
 	if st.front != nil {
@@ -469,40 +396,10 @@ func (st *stage) end() {
 	if st.link != nil {
 		st.link.close()
 	}
-}
-
-// fetchKeys asks for the JWKS of whichever replica has its turn.
-func (st *stage) fetchKeys(ctx context.Context) (set jose.JSONWebKeySet, by string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+st.front.address+"/.well-known/jwks.json", nil)
-	if err != nil {
-		return set, "", err
+	if st.fault.own && st.cluster != nil {
+		st.cluster.close()
 	}
-	response, err := st.browser.Do(request)
-	if err != nil {
-		return set, "", err
+	if st.unmount != nil {
+		st.unmount()
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return set, "", err
-	}
-	if response.StatusCode != http.StatusOK {
-		return set, "", errNobody
-	}
-	return set, response.Header.Get(servedBy), json.Unmarshal(body, &set)
-}
-
-func verify(token string, set jose.JSONWebKeySet) error {
-	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
-	if err != nil {
-		return err
-	}
-	keys := set.Key(signed.Signatures[0].Header.KeyID)
-	if len(keys) != 1 {
-		return fmt.Errorf("%d keys with its name among %d", len(keys), len(set.Keys))
-	}
-	_, err = signed.Verify(keys[0])
-	return err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // world is what all stages share: the program, PostgreSQL, and a database that each
@@ -31,6 +32,8 @@ const (
 	issuer       = "https://issuer.example.com" // the same for all replicas, and through restarts
 	serverSecret = "faults-server-secret-0123456789-abcdefghijklm"
 	people       = 6
+
+	templateDatabase = "template_grantor"
 )
 
 // newWorld builds the program from the source in root, unless binary names one.
@@ -45,7 +48,7 @@ func newWorld(ctx context.Context, root, dir, binary string, slack int, raced bo
 			return nil, err
 		}
 	}
-	if w.cluster, err = newCluster(ctx, dir); err != nil {
+	if w.cluster, err = newCluster(ctx, filepath.Join(dir, "postgres")); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -53,13 +56,15 @@ func newWorld(ctx context.Context, root, dir, binary string, slack int, raced bo
 			w.cluster.close()
 		}
 	}()
-	const template = "template_grantor"
-	if err := w.cluster.exec(ctx, "CREATE DATABASE "+template); err != nil {
+	if err := w.cluster.CreateDatabase(ctx, templateDatabase, "template0"); err != nil {
 		return nil, err
 	}
-	w.made, err = register(ctx, dir, w.environment(w.cluster.url(template)), w.binary)
+	w.made, err = register(ctx, dir, w.environment(w.cluster.URL(templateDatabase)), w.binary)
 	return w, err
 }
+
+// patience is how long a client waits for an answer.
+func (w *world) patience() time.Duration { return answerLimit * time.Duration(min(w.slack, 3)) }
 
 func (w *world) close() { w.cluster.close() }
 

@@ -1,0 +1,7 @@
+//go:build unix
+
+package storagetest
+
+import "syscall"
+
+func inOwnSession() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
