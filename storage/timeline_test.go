@@ -23,7 +23,7 @@ func TestOpen_stays_away_from_a_primary_that_was_left_behind(t *testing.T) {
 	folder, err := os.MkdirTemp("", "grantor-timeline-") //nolint:usetesting // t.TempDir is closed to PostgreSQL's user
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	require.NoError(t, os.Chmod(folder, 0o711)) //nolint:gosec // PostgreSQL's user walks through it
+	require.NoError(t, os.Chmod(folder, 0o711))
 	server := func(name string) *postgres.Server {
 		s := &postgres.Server{
 			Folder: filepath.Join(folder, name), Log: filepath.Join(folder, name+".log"),

@@ -28,10 +28,11 @@ func durable() []string {
 	}
 }
 
-// newCluster makes one in a folder that its user can walk to, and starts it.
-func newCluster(ctx context.Context, folder string, settings ...string) (*cluster, error) {
+// newCluster makes one in a folder that its user can walk to, and starts it. flags are
+// initdb's.
+func newCluster(ctx context.Context, folder string, flags []string, settings ...string) (*cluster, error) {
 	c := &cluster{Server: &postgres.Server{Folder: folder, Log: folder + ".log", Settings: append(durable(), settings...), Child: true}}
-	if err := c.Make(ctx, "--data-checksums"); err != nil { // pg_rewind wants them
+	if err := c.Make(ctx, append(flags, "--data-checksums")...); err != nil { // pg_rewind wants them
 		return nil, err
 	}
 	return c, c.Start(ctx)

@@ -20,10 +20,9 @@ type fault struct {
 	settings     []string // of the program: GRANTOR_ variables without the prefix
 	linked       bool     // the replicas reach PostgreSQL through a link
 	sqlite       bool
-	own          bool     // PostgreSQL is the stage's own,
-	server       []string // with these settings besides
-	room         string   // of a file system that holds the database alone: "64m"; "": it is where all is
-	calm         bool     // clients pause between requests
+	own          bool   // PostgreSQL is the stage's own
+	room         string // of a file system that holds the database alone: "64m"; "": it is where all is
+	calm         bool   // clients pause between requests
 
 	window   time.Duration // the retry window
 	heal     time.Duration // in which all serve again
@@ -139,6 +138,11 @@ func faults() []*fault {
 			own: true, before: addStandby, inject: failOver, controls: []*control{uncommit, revive},
 		},
 		{
+			name: "disk-full", ids: "F-11", about: "the file system of PostgreSQL's data and log has no room for 1 to 4 s; PostgreSQL ends of it, and is started when there is room",
+			own: true, room: "192m", settings: []string{"RETRY_WINDOW=60s"}, window: longWindow, every: [2]time.Duration{time.Second, 2 * time.Second},
+			inject: fillDisk, controls: []*control{falseRefusal, uncommit},
+		},
+		{
 			name: "log-blocked", ids: "F-25", about: "nobody reads a replica's log for 6 to 8 s, and its pipe is full",
 			every: [2]time.Duration{time.Second, 2 * time.Second}, heal: time.Second, inject: blockLog, controls: []*control{cached, uncommit},
 		},
@@ -161,6 +165,11 @@ func faults() []*fault {
 			name: "sqlite-busy", ids: "F-26", about: "two replicas on one SQLite file, and a third program that locks it for 0.2 to 2.5 s",
 			sqlite: true, applications: 16, settings: []string{"RETRY_WINDOW=60s"}, window: longWindow, every: [2]time.Duration{100 * time.Millisecond, 500 * time.Millisecond},
 			inject: lockFile, controls: []*control{falseRefusal},
+		},
+		{
+			name: "sqlite-disk-full", ids: "F-26", about: "the file system of the SQLite file has no room for 1 to 4 s",
+			sqlite: true, room: "48m", applications: 16, settings: []string{"RETRY_WINDOW=60s"}, window: longWindow, every: [2]time.Duration{500 * time.Millisecond, 1500 * time.Millisecond},
+			inject: fillDisk, controls: []*control{falseRefusal, uncommit},
 		},
 	}
 	for _, f := range list {

@@ -107,11 +107,18 @@ func (j *journal) write(e event) {
 	j.err = errors.Join(j.err, err)
 }
 
-// refreshed counts the renewals that were acknowledged so far, answered all facts.
+// refreshed counts the renewals that were acknowledged so far, answered all facts, missed
+// what was answered with none.
 func (j *journal) refreshed() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.count.refreshed
+}
+
+func (j *journal) missed() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.count.missed
 }
 
 func (j *journal) answered() int {

@@ -24,6 +24,11 @@ type report struct {
 // play is one fault with its controls.
 func (r *report) play(ctx context.Context, w *world, o options, f *fault) error {
 	one, err := w.play(ctx, f, nil, o.seed, o.quantityOf(f))
+	if errors.Is(err, errSkipped) {
+		fmt.Printf("%-40s %s\n", f.name, err)
+		r.played = append(r.played, &result{finding: &finding{}, fault: f, skipped: err.Error()})
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -148,6 +153,10 @@ func (r *report) table() string {
 	fmt.Fprintf(&b, "|---|---|--:|--:|--:|--:|--:|--:|---|\n")
 	for i, one := range r.played {
 		if one.control != "" {
+			continue
+		}
+		if one.skipped != "" {
+			fmt.Fprintf(&b, "| `%s` | %s (%s) | %s | | | | | | |\n", one.fault.name, one.fault.about, one.fault.ids, one.skipped)
 			continue
 		}
 		var caught []string

@@ -59,6 +59,7 @@ type result struct {
 	*finding
 	fault    *fault
 	control  string
+	skipped  string // why it was not played; "": it was
 	injected int
 	journal  string
 	took     time.Duration
@@ -153,7 +154,11 @@ func (st *stage) prepare(ctx context.Context) (err error) {
 	st.kind, st.cluster = "pgx", w.cluster
 	template := templateDatabase
 	if st.fault.own {
-		if st.cluster, err = newCluster(ctx, filepath.Join(folder, "postgres"), st.fault.server...); err != nil {
+		var flags, settings []string
+		if st.fault.room != "" { // its log must not have any of its own
+			flags, settings = []string{"--wal-segsize=1"}, []string{"min_wal_size=2MB", "max_wal_size=8MB"}
+		}
+		if st.cluster, err = newCluster(ctx, filepath.Join(folder, "postgres"), flags, settings...); err != nil {
 			return err
 		}
 		template = "template0"

@@ -48,7 +48,7 @@ func newWorld(ctx context.Context, root, dir, binary string, slack int, raced bo
 			return nil, err
 		}
 	}
-	if w.cluster, err = newCluster(ctx, filepath.Join(dir, "postgres")); err != nil {
+	if w.cluster, err = newCluster(ctx, filepath.Join(dir, "postgres"), nil); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -148,7 +148,7 @@ func (s *Server) launch(ctx context.Context) error {
 	_ = cmd.Process.Release()
 	s.set(pid)
 	if err := s.answers(ctx, pid); err != nil {
-		signalTree(pid, sigKill)
+		_ = signalTree(pid, sigKill) // it may have ended by itself
 		await(pid, patience)
 		s.set(0)
 		return err
@@ -231,7 +231,9 @@ func (s *Server) Crash() error {
 	if pid == 0 {
 		return errDown
 	}
-	signalTree(pid, sigKill)
+	if err := signalTree(pid, sigKill); err != nil {
+		return err
+	}
 	if !await(pid, patience) {
 		return errors.New("postgres does not die")
 	}
@@ -251,6 +253,16 @@ func (s *Server) tree(signal syscall.Signal) error {
 		return errDown
 	}
 	return signalTree(pid, signal)
+}
+
+// Ended says whether it has ended by itself, as one does that finds no room for its log.
+func (s *Server) Ended() bool {
+	pid := s.PID()
+	if pid != 0 && gone(pid) {
+		s.set(0)
+		return true
+	}
+	return pid == 0
 }
 
 // Await comes back when somebody else has ended it.
