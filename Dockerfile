@@ -8,7 +8,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o /out/grantor ./cmd/grantor
+RUN CGO_ENABLED=0 go build -tags nopgxregisterdefaulttypes,grpcnotrace -trimpath -ldflags '-s -w' -o /out/grantor ./cmd/grantor
 RUN mkdir -p /out/data
 
 FROM scratch

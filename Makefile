@@ -4,6 +4,8 @@ GOLANGCI_LINT_VERSION := v2.15.0
 NFPM_VERSION := v2.43.0
 LINT := .bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 BENCH ?= .
+# What no statement and no page of ours needs: docs/decisions/0021.
+TAGS := nopgxregisterdefaulttypes,grpcnotrace
 FUZZTIME ?= 10s
 VERSION ?= 0.0.0
 
@@ -17,7 +19,7 @@ run: ## start a server for a first look, with a client, a user and lines to past
 	go run ./cmd/grantor serve --dev
 
 build: ## build bin/grantor, one static file
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/grantor ./cmd/grantor
+	CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags '-s -w' -o bin/grantor ./cmd/grantor
 
 check: format-check lint test ## everything that a change must pass
 

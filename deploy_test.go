@@ -227,7 +227,7 @@ func TestDockerfile(t *testing.T) {
 		require.Regexp(t, `^[1-9][0-9]+$`, id, "a number: an empty image knows no names, and Kubernetes checks that it is not 0")
 	}
 	require.Contains(t, string(text), "\nFROM scratch\n")
-	require.Contains(t, string(text), "CGO_ENABLED=0 go build -trimpath")
+	require.Contains(t, string(text), "CGO_ENABLED=0 go build -tags "+releaseTags(t)+" -trimpath")
 	require.Contains(t, string(text), "COPY --from=build /out/grantor /grantor\n")
 
 	gomod, err := os.ReadFile("go.mod")
@@ -236,4 +236,20 @@ func TestDockerfile(t *testing.T) {
 	require.NotNil(t, version)
 	require.Contains(t, string(text), "FROM golang:"+string(version[1])+"-", "the compiler that go.mod asks for")
 	require.False(t, bytes.Contains(text, []byte("ADD ")), "nothing is downloaded but modules")
+}
+
+// releaseTags are those of `make build`.
+func releaseTags(t *testing.T) string {
+	t.Helper()
+	tags := regexp.MustCompile(`(?m)^TAGS := (\S+)$`).FindStringSubmatch(read(t, "Makefile"))
+	require.NotNil(t, tags)
+	return tags[1]
+}
+
+// Else what is tried and measured is not what is released.
+func TestTags_are_everywhere_those_of_the_release(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"scripts/test", "test/bench/build.go", "test/e2e/norace_test.go"} {
+		require.Contains(t, read(t, path), releaseTags(t), path)
+	}
 }

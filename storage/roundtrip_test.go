@@ -3,6 +3,7 @@ package storage_test
 import (
 	"encoding/json"
 	"flag"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -308,5 +309,32 @@ func TestCreateClient_refuses_the_id_of_a_user(t *testing.T) {
 		_, err = e.Store.Client(ctx, "id-alice")
 		require.ErrorIs(t, err, clients.ErrNotFound)
 		require.NoError(t, e.Store.CreateClient(ctx, clients.Client{ID: "alice"}), "a name is no subject")
+	})
+}
+
+// Poolers that know no prepared statements want the arguments' types from the client, and
+// releases are built without most of those that pgx knows (Makefile, TAGS).
+func TestPostgres_takes_statements_that_are_not_prepared(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		if e.Dialect != storage.Postgres {
+			t.Skip("SQLite has no such mode")
+		}
+		ctx, ids := deadline(t), begin(t, e, 1)
+		s := e.Open(func(o *storage.Options) {
+			address, err := url.Parse(o.Database)
+			require.NoError(t, err)
+			query := address.Query()
+			query.Set("default_query_exec_mode", "exec")
+			address.RawQuery = query.Encode()
+			o.Database = address.String()
+		})
+		_, verdict, err := rotate(ctx, e, s, ids[0], 1)
+		require.NoError(t, err)
+		require.Equal(t, grants.Rotated, verdict)
+		_, err = s.Client(ctx, "app")
+		require.NoError(t, err)
+		require.NoError(t, s.Deny(ctx, "jti", e.Clock.Now()))
+		require.NoError(t, s.CheckDatabase(ctx))
 	})
 }

@@ -175,6 +175,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 		return err.Code != "25006" && usual(c, err)
 	}
 	new(timelines).guard(config)
+	config.AfterConnect = nameArguments
 	if s.pgx, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return err
 	}
@@ -192,6 +193,22 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	s.write, err = gorm.Open(postgres.New(postgres.Config{Conn: db}), s.gormConfig())
 	s.read = s.write
 	return err
+}
+
+// nameArguments says what the arguments of statements are where the database is not asked
+// (default_query_exec_mode=exec, for some poolers). pgx knows that by itself, with some
+// hundred other types; releases are built without those (docs/decisions/0021).
+func nameArguments(_ context.Context, c *pgx.Conn) error {
+	for _, known := range []struct {
+		name           string
+		value, pointer any
+	}{
+		{"int8", int64(0), new(int64)}, {"int8", int(0), new(int)}, {"bool", false, new(bool)}, {"text", "", new(string)}, {"bytea", []byte{}, new([]byte)},
+	} {
+		c.TypeMap().RegisterDefaultPgType(known.value, known.name)
+		c.TypeMap().RegisterDefaultPgType(known.pointer, known.name)
+	}
+	return nil
 }
 
 // The lanes are how many groups run at once on PostgreSQL when none is slow. With more of

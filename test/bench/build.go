@@ -21,7 +21,7 @@ func (b *benchmark) build(ctx context.Context) error {
 }
 
 func build(ctx context.Context, env []string, binary, program string) error {
-	_, err := run(ctx, ".", append(env, "CGO_ENABLED=0"), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, program)
+	_, err := run(ctx, ".", append(env, "CGO_ENABLED=0"), "go", "build", "-tags", "nopgxregisterdefaulttypes,grpcnotrace", "-trimpath", "-ldflags", "-s -w", "-o", binary, program)
 	return err
 }
 

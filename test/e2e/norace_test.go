@@ -2,4 +2,5 @@
 
 package e2e_test
 
-var buildFlags []string
+// As releases are built.
+var buildFlags = []string{"-tags", "nopgxregisterdefaulttypes,grpcnotrace"}
