@@ -45,8 +45,11 @@ var layers = map[string][]string{
 	// Tests start the whole server with it.
 	"server/servertest": {"clients", "config", "grants", "keys", "server", "storage", "storage/storagetest", "users"},
 
+	// It reads what the others tell of themselves, and they do not know it.
+	"telemetry": {"grants", "server", "storage", "users"},
+
 	// The program knows all.
-	"cmd/grantor": {"clients", "config", "grants", "keys", "migrations", "server", "storage", "users"},
+	"cmd/grantor": {"clients", "config", "grants", "keys", "migrations", "server", "storage", "telemetry", "users"},
 
 	// They run the program from outside, and have no code but tests.
 	"test/browser": {},
@@ -109,12 +112,14 @@ var fences = []fence{
 	{"github.com/pressly/goose", []string{"migrations/*.go"}, "package migrations is the one door to the schema"},
 	{
 		"net/http",
-		[]string{"server/*.go", "server/*/*.go", "cmd/grantor/*.go", "examples/*/*.go", "test/bench/*.go", "test/bench/floor/*.go", "test/faults/*.go"},
+		[]string{"server/*.go", "server/*/*.go", "cmd/grantor/*.go", "telemetry/*.go", "examples/*/*.go", "test/bench/*.go", "test/bench/floor/*.go", "test/faults/*.go"},
 		"nouns and store do not know HTTP",
 	},
 	{"github.com/gorilla/mux", []string{"server/*.go"}, "all routes stand in server/routes.go"},
 	{"github.com/spf13/cobra", []string{"cmd/grantor/*.go"}, "the command line is cmd/grantor"},
 	{"github.com/knadh/koanf", []string{"config/*.go"}, "settings are loaded in one place"},
+	{"github.com/prometheus", []string{"telemetry/*.go"}, "every metric is in one place; the others only tell how they stand"},
+	{"go.opentelemetry.io", []string{"telemetry/*.go"}, "what a span may say is decided in one place"},
 	{"math/rand", []string{"storage/statement.go", "test/faults/*.go"}, "tokens and ids come from crypto/rand, handed in by cmd/grantor; only the pause before a retry may be guessed, and faults come again from their seed"},
 	{"github.com/stretchr/testify", []string{"storage/storagetest/*.go", "server/servertest/*.go"}, "it is for tests"},
 	{"testing", []string{"storage/storagetest/*.go", "server/servertest/*.go"}, "it is for tests"},

@@ -31,6 +31,11 @@ func (f field) verify() (problem, todo string) {
 		return checkIssuer(f.value.String())
 	case "address":
 		return checkAddress(f.value.String())
+	case "listener":
+		if f.value.String() == "" {
+			return "", ""
+		}
+		return checkAddress(f.value.String())
 	}
 	if low, high, ok := strings.Cut(f.check, ".."); ok {
 		if f.number() < bound(low) || f.number() > bound(high) {

@@ -21,7 +21,8 @@ import (
 
 // Config is the settings of one program run.
 //
-// Tags: key is the name in the file, and GRANTOR_<KEY> the variable; doc the
+// Tags: key is the name in the file (a dot: the name of a group before it) and
+// GRANTOR_<KEY> the variable; doc the
 // sentence of the manual; check a range "a..b", a choice "a|b", or a named rule
 // of check.go; flag the command line flag, where there is one.
 type Config struct {
@@ -47,6 +48,8 @@ type Config struct {
 
 	TrustedProxies Networks `key:"trusted_proxies" default:"" check:"networks" doc:"Addresses or networks (10.0.0.7, 10.1.0.0/16, fd00::/8) of the proxies in front of this server, whose X-Forwarded-For is believed. It decides which address is slowed down after wrong passwords and which one people see beside their sign-ins. Empty: none, the address is that of the connection. Anybody inside can claim to be any address, so name the proxies only."`
 	LogoutNetworks Networks `key:"logout_networks" default:"" check:"networks" doc:"Addresses or networks that are not public but that back-channel logout may be sent to, such as 10.2.0.0/16 for applications in the same data centre. Empty: public addresses only."`
+
+	TelemetryAddress string `key:"telemetry.address" default:"" check:"listener" doc:"HOST:PORT where Prometheus finds /metrics, and nothing else is. It asks for no password: let only the monitoring reach it. Port 0 takes a free one, which the log tells. Empty: nothing listens, and requests are not counted."`
 
 	LogFormat string `key:"log_format" default:"text" check:"json|text" doc:"Shape of the log on standard error: text or json."`
 	LogLevel  string `key:"log_level" default:"info" check:"debug|info|warn|error" doc:"The least important line that is logged: debug, info, warn or error. No level logs a secret."`

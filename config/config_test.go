@@ -183,7 +183,7 @@ func TestListsOfSecrets(t *testing.T) {
 
 func TestFaultsOfSources(t *testing.T) {
 	read := files(map[string]string{
-		"typo.yaml": "databse: sqlite:x\n", "strange.yaml": "zzzzzzzzzz: 1\n", "dotted.yaml": "telemetry:\n  address: x\n",
+		"typo.yaml": "databse: sqlite:x\n", "strange.yaml": "zzzzzzzzzz: 1\n", "dotted.yaml": "telephone:\n  address: x\n",
 		"list.yaml": "- a\n- b\n", "broken.yaml": "a: b: c\n", "twice.yaml": "issuer: https://a.example\nissuer: https://b.example\n",
 		"secret.yaml": "hunter2hunter2hunter2hunter2hunter2", "null.yaml": "issuer:\n", "colour.yaml": "display_color: #1a5fb4\n", "networks.yaml": "trusted_proxies: [10.0.0.7, 5]\nlogout_networks: {a: b}\n", "types.yaml": "issuer: 5\npassword_time: many\nretry_window: 10\nunsafe_database: [1]\nsecrets: 12\n",
 		"key": "sqlite:other.db\n", "big": strings.Repeat("a", 1<<20+1), "deep.yaml": "database: {url: x}\n",
@@ -196,7 +196,7 @@ func TestFaultsOfSources(t *testing.T) {
 	}{
 		{"key with a near name", "typo.yaml", nil, []string{`"databse" (typo.yaml) is not a setting`, "did you mean database?"}},
 		{"key like nothing", "strange.yaml", nil, []string{`"zzzzzzzzzz" (strange.yaml) is not a setting`, "config docs"}},
-		{"nested key", "dotted.yaml", nil, []string{`"telemetry" (dotted.yaml) is not a setting`, "config docs"}},
+		{"nested key", "dotted.yaml", nil, []string{`"telephone" (dotted.yaml) is not a setting`, "config docs"}},
 		{"mapping for a text", "deep.yaml", nil, []string{"database (deep.yaml) is not text", "in quotes"}},
 		{"no such file", "none.yaml", nil, []string{"none.yaml does not exist", "path"}},
 		{"a list", "list.yaml", nil, []string{"list.yaml is not a settings file", "key: value"}},
@@ -419,4 +419,28 @@ func TestTheManualIsUpToDate(t *testing.T) {
 	have, err := os.ReadFile("../docs/config.md")
 	require.NoError(t, err)
 	require.Equal(t, want.String(), string(have), "write it again: go run ./cmd/grantor config docs > docs/config.md")
+}
+
+// A file may write a group as YAML does; the variable has no dot.
+func TestGroupsOfSettings(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"telemetry:\n  address: 127.0.0.1:9464\n", "telemetry.address: 127.0.0.1:9464\n"} {
+		c := load(t, config.Sources{File: "f", ReadFile: files(map[string]string{"f": text})})
+		require.Equal(t, "127.0.0.1:9464", c.TelemetryAddress)
+		require.Equal(t, "f", c.Origin("telemetry.address"))
+	}
+	require.Equal(t, ":9464", load(t, config.Sources{Environ: []string{"GRANTOR_TELEMETRY_ADDRESS=:9464"}}).TelemetryAddress)
+	require.Empty(t, load(t, config.Sources{}).TelemetryAddress, "off")
+
+	for text, want := range map[string]string{
+		"telemetry: {adress: x}\n":                                            "telemetry.adress",
+		"telemetry: {address: nowhere}\n":                                     "is not HOST:PORT",
+		"telemetry: {address: ':1'}\ntelemetry.address: ':2'\n":               "is there twice",
+		"telemetry: 9464\n":                                                   "is not a setting",
+		"address: ':1'\nissuer: https://a.test\ntelemetry: {address: ':1'}\n": "is where everybody is served",
+	} {
+		list := faults(t, config.Sources{File: "f", ReadFile: files(map[string]string{"f": text})})
+		require.Len(t, list, 1, text)
+		require.Contains(t, list[0].Error(), want)
+	}
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/knadh/koanf/providers/env/v2"
@@ -47,16 +46,18 @@ func (l *loader) settingOf(name, value string) (key string, isFile bool) {
 		return "", false
 	}
 	known := l.keys()
-	key = strings.ToLower(strings.TrimPrefix(name, prefix))
-	if slices.Contains(known, key) {
-		return key, false
+	meant := prefix + strings.ToUpper(strings.TrimPrefix(name, prefix))
+	for _, key := range known {
+		switch meant {
+		case variableOf(key):
+			return key, false
+		case variableOf(key) + "_FILE":
+			return key, true
+		}
 	}
-	if plain, ok := strings.CutSuffix(key, "_file"); ok && slices.Contains(known, plain) {
-		return plain, true
-	}
-	near := suggest(key, known)
+	near := suggest(strings.ToLower(strings.TrimPrefix(name, prefix)), known)
 	if near != "" {
-		near = prefix + strings.ToUpper(near)
+		near = variableOf(near)
 	}
 	l.fault(name, "", "is not a setting", hintNear(near))
 	return "", false

@@ -36,7 +36,12 @@ func fields(c *Config) []field {
 	return list
 }
 
-func (f field) variable() string { return prefix + strings.ToUpper(f.key) }
+func (f field) variable() string { return variableOf(f.key) }
+
+// variableOf: a dot is for files, where groups are written as such.
+func variableOf(key string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
 
 // quote shows a value in an error, unless it is one that nobody may see.
 func (f field) quote() string {

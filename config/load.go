@@ -119,6 +119,7 @@ func (l *loader) readFile() {
 		return
 	}
 	known := l.keys()
+	l.ungroup(values, known)
 	for _, key := range sorted(values) {
 		if slices.Contains(known, key) {
 			continue
@@ -127,6 +128,25 @@ func (l *loader) readFile() {
 		delete(values, key)
 	}
 	l.merge(l.File, confmap.Provider(values, noDelimiter), func(string) string { return l.File })
+}
+
+// ungroup makes {telemetry: {address: …}} what it means, telemetry.address.
+func (l *loader) ungroup(values map[string]any, known []string) {
+	for _, name := range sorted(values) {
+		group, ok := values[name].(map[string]any)
+		if !ok || !slices.ContainsFunc(known, func(key string) bool { return strings.HasPrefix(key, name+".") }) {
+			continue
+		}
+		delete(values, name)
+		for key, value := range group {
+			whole := name + "." + key
+			if _, twice := values[whole]; twice {
+				l.fault(fmt.Sprintf("%q", whole), l.File, "is there twice", "remove one of them")
+				continue
+			}
+			values[whole] = value
+		}
+	}
 }
 
 func (l *loader) readFlags() {
@@ -177,6 +197,9 @@ func (l *loader) relate(good map[string]bool) {
 		l.fault(given, c.origin[given], "is set without "+missing, "set both to serve HTTPS, or none to serve HTTP")
 	} else if c.TLSCertFile != "" && good["issuer"] && strings.HasPrefix(c.Issuer, "http:") {
 		l.fault("issuer", c.origin["issuer"], fmt.Sprintf("%q", c.Issuer)+" is http, but with tls_cert_file this server speaks https only", "write https://"+strings.TrimPrefix(c.Issuer, "http://")+", or remove tls_cert_file and tls_key_file")
+	}
+	if good["telemetry.address"] && c.TelemetryAddress == c.Address && !strings.HasSuffix(c.Address, ":0") {
+		l.fault("telemetry.address", c.origin["telemetry.address"], fmt.Sprintf("%q", c.TelemetryAddress)+" is where everybody is served", "choose another port, which only the monitoring reaches")
 	}
 	if good["refresh_token_lifetime"] && good["session_lifetime"] && c.RefreshTokenLifetime > c.SessionLifetime {
 		l.fault("refresh_token_lifetime", c.origin["refresh_token_lifetime"],

@@ -139,6 +139,35 @@ func (s *Set) State(id string, now time.Time) State {
 	return Gone
 }
 
+// Standing is where an algorithm's keys are in their rotation.
+type Standing struct {
+	Algorithm string
+	Since     time.Time // when the key that signs began to
+	Next      time.Time // when a planned rotation makes the next one sign; zero: none is planned
+	Waiting   int       // published keys that wait for a rotation
+}
+
+// Standings tells of every algorithm.
+func (s *Set) Standings(now time.Time) []Standing {
+	list := make([]Standing, 0, len(Algorithms()))
+	for _, algorithm := range Algorithms() {
+		standing := Standing{Algorithm: algorithm}
+		for _, e := range s.keys {
+			switch {
+			case e.Algorithm != algorithm:
+			case e.state(now) == Active:
+				standing.Since = e.from
+			case e.from.IsZero():
+				standing.Waiting++
+			case e.state(now) == Next && (standing.Next.IsZero() || e.from.Before(standing.Next)):
+				standing.Next = e.from
+			}
+		}
+		list = append(list, standing)
+	}
+	return list
+}
+
 // List copies the keys, by algorithm and in the order in which they sign.
 func (s *Set) List() []Key {
 	out := make([]Key, len(s.keys))

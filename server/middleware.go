@@ -18,6 +18,7 @@ type exchange struct {
 	http.ResponseWriter
 	status int
 	id     string
+	traced string // id of the trace, where one is made
 	trail  oauth.Trail
 	drawn  [10]byte // what the id is made of
 }
@@ -43,6 +44,10 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 // line, and an end to panics.
 func (s *Server) around(route route) http.Handler {
 	allow := route.allowed()
+	var watch RouteObserver
+	if s.deps.Observer != nil {
+		watch = s.deps.Observer.Route(route.path)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := s.deps.Now()
 		x := &exchange{ResponseWriter: w}
@@ -53,7 +58,11 @@ func (s *Server) around(route route) http.Handler {
 			// The next request of this connection belongs to another replica.
 			w.Header()["Connection"] = []string{"close"}
 		}
-		ctx := oauth.WithTrail(r.Context(), &x.trail)
+		ctx := r.Context()
+		if watch != nil {
+			ctx, x.traced = watch.Begin(r, behindProxy(r, s.deps.Config.TrustedProxies))
+		}
+		ctx = oauth.WithTrail(ctx, &x.trail)
 		r = r.WithContext(ctx)
 		var failure error
 		defer func() {
@@ -68,6 +77,9 @@ func (s *Server) around(route route) http.Handler {
 				}
 			}
 			s.log(r, route, x, began, failure)
+			if watch != nil {
+				watch.End(ctx, x.seen(r, s.deps.Now().Sub(began), failure))
+			}
 		}()
 
 		if route.body > 0 {
@@ -136,12 +148,12 @@ func (s *Server) log(r *http.Request, route route, x *exchange, began time.Time,
 	if !log.Enabled(ctx, level) {
 		return
 	}
-	var fields [13]slog.Attr
+	var fields [14]slog.Attr
 	list := append(fields[:0],
 		slog.String("id", x.id), slog.String("method", methodOf(r)), slog.String("route", route.path), slog.Int("status", x.status),
 		slog.Duration("took", s.deps.Now().Sub(began)), slog.String("address", x.trail.Address))
 	for _, field := range [...]struct{ name, value string }{
-		{"client", x.trail.Client}, {"grant", x.trail.Grant}, {"session", x.trail.Session}, {"outcome", x.trail.Outcome},
+		{"client", x.trail.Client}, {"grant", x.trail.Grant}, {"session", x.trail.Session}, {"outcome", x.trail.Outcome}, {"trace_id", x.traced},
 	} {
 		if field.value != "" {
 			list = append(list, slog.String(field.name, field.value))

@@ -31,6 +31,12 @@ func addressOf(r *http.Request, trusted config.Networks) string {
 	return peer.String()
 }
 
+// behindProxy reports whether a trusted proxy sent the request.
+func behindProxy(r *http.Request, trusted config.Networks) bool {
+	peer, ok := readAddress(r.RemoteAddr)
+	return ok && trusted.Contains(peer)
+}
+
 // readAddress reads an address with a port or without: some proxies write the port too.
 // An IPv4 address in IPv6 clothes is that IPv4 address. A zone is dropped: it means
 // nothing elsewhere, and it is free text.

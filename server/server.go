@@ -6,6 +6,7 @@
 //	proxies.go     where a request came from
 //	errors.go      the one place where an error becomes an answer
 //	health.go      /healthz and /readyz
+//	observer.go    what those are told who count and trace
 //
 // The endpoints themselves are in packages named after who calls them: oauth for
 // applications, login for people. session is who is signed in, ui what pages look like. cmd/grantor calls New, Handler, Run and Drain; tests call the same.
@@ -34,7 +35,7 @@ import (
 	"github.com/grantorhq/grantor/users"
 )
 
-// Deps is what a server is made of. All of it is needed, but for the logo.
+// Deps is what a server is made of. All of it is needed, but for the logo and the observer.
 type Deps struct {
 	Config    config.Config // resolved: the issuer is set
 	Store     *storage.Store
@@ -44,8 +45,9 @@ type Deps struct {
 	Rand      io.Reader
 	Log       *slog.Logger
 	Version   string
-	Logo      []byte // of the setting display_logo, already read and found to be of LogoType
-	LogoType  string // image/svg+xml, image/png, image/jpeg, image/webp; "": no logo
+	Logo      []byte   // of the setting display_logo, already read and found to be of LogoType
+	LogoType  string   // image/svg+xml, image/png, image/jpeg, image/webp; "": no logo
+	Observer  Observer // nil: nobody watches, and nothing is measured
 }
 
 // Server is one replica.
@@ -60,6 +62,7 @@ type Server struct {
 	handler  http.Handler
 	draining atomic.Bool
 	name     string // of this replica, for leases
+	cleaned  cleanings
 }
 
 // New loads the signing keys (and makes the first ones), and wires the handlers. It
@@ -188,8 +191,10 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) clean(ctx context.Context) {
+	began := s.deps.Now()
 	// The lease outlasts a round, so that a slow replica is not joined by another.
 	done, err := s.deps.Store.Clean(ctx, s.name, 3*s.deps.Config.HousekeepingInterval)
+	s.cleaned.note(done, err, began, s.deps.Now())
 	if err != nil {
 		s.deps.Log.WarnContext(ctx, "housekeeping stopped early", "error", err)
 	}

@@ -29,6 +29,9 @@ type clientCache struct {
 	origins atomic.Pointer[cachedOrigins]
 	mu      sync.Mutex
 	reading *originsRead // that somebody is making now, and others wait for
+
+	count        bool
+	hits, misses atomic.Uint64
 }
 
 type cachedOrigins struct {
@@ -61,6 +64,14 @@ func (c *clientCache) forget() { c.epoch.Add(1) }
 // confirm notes that nothing changed up to that moment.
 func (c *clientCache) confirm(at time.Time) { c.heard.Store(&at) }
 
+// lastHeard is when the database last answered Watch.
+func (c *clientCache) lastHeard() time.Time {
+	if heard := c.heard.Load(); heard != nil {
+		return *heard
+	}
+	return time.Time{}
+}
+
 func (c *clientCache) fresh(read, now time.Time) bool {
 	if heard := c.heard.Load(); heard != nil && heard.After(read) {
 		read = *heard
@@ -75,7 +86,13 @@ func (s *Store) RegisteredClient(ctx context.Context, id string) (*clients.Fosit
 	now := s.now()
 	epoch := s.clients.epoch.Load() // before the read: a change during it makes the entry stale
 	if hit, ok := s.clients.entries.Get(id); ok && hit.epoch == epoch && s.clients.fresh(hit.read, now) {
+		if s.clients.count {
+			s.clients.hits.Add(1)
+		}
 		return hit.client, nil
+	}
+	if s.clients.count {
+		s.clients.misses.Add(1)
 	}
 	c, err := s.Client(ctx, id)
 	if err != nil {

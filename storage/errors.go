@@ -37,6 +37,15 @@ func translate(doing string, err error) error {
 	return fmt.Errorf("%s: %w: %w", doing, ErrUnavailable, err)
 }
 
+// failed is translate, counted.
+func (s *Store) failed(doing string, err error) error {
+	err = translate(doing, err)
+	if errors.Is(err, ErrUnavailable) {
+		s.failures.Add(1)
+	}
+	return err
+}
+
 func duplicate(err error) bool {
 	if pg := new(pgconn.PgError); errors.As(err, &pg) {
 		return pg.Code == "23505"

@@ -37,6 +37,7 @@ type groups struct {
 	spare int // lanes that may stand in for slow ones: each needs a connection
 	stuck []*run
 	line  []*member
+	seen  GroupStats
 }
 
 // member is one statement that answers at most one row.
@@ -76,7 +77,7 @@ func (g *groups) do(m *member) error {
 // use runs a group, and then gives its lane on: to those in line, whose work must not delay
 // the caller's answer. A run that is stuck has a spare lane stand in for it, as soon as
 // there is one.
-func (g *groups) use(ctx context.Context, list []*member) error {
+func (g *groups) use(ctx context.Context, list []*member) (err error) {
 	r := new(run)
 	slow := time.AfterFunc(stuck, func() {
 		g.mu.Lock()
@@ -91,6 +92,7 @@ func (g *groups) use(ctx context.Context, list []*member) error {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		r.over = true
+		g.saw(len(list), err)
 		if !r.replaced {
 			g.stuck = slices.DeleteFunc(g.stuck, func(other *run) bool { return other == r })
 			g.pass()
@@ -109,6 +111,7 @@ type run struct{ over, replaced bool }
 func (g *groups) standIn() {
 	for g.spare > 0 && len(g.stuck) > 0 {
 		g.stuck[0].replaced = true
+		g.seen.Replaced++
 		g.stuck = g.stuck[1:]
 		g.spare--
 		g.pass()
@@ -153,12 +156,17 @@ var errPanicked = errors.New("the driver panicked")
 func (s *Store) grouped(ctx context.Context, doing string, key []byte, query string, args []any, dest ...any) (found bool, err error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	if s.trace != nil {
+		traced, done := s.trace(ctx, doing)
+		ctx = traced
+		defer func() { done(err) }()
+	}
 	m := &member{ctx: ctx, key: key, query: query, args: args, dest: dest}
 	err = s.writes.do(m)
 	if errors.Is(err, errUndone) || err != nil && rolledBack(err) {
-		return alone(ctx, s.write, doing, m)
+		return s.alone(ctx, s.write, doing, m)
 	}
-	return err == nil && m.found, translate(doing, err)
+	return err == nil && m.found, s.failed(doing, err)
 }
 
 // look is grouped for a statement that changes nothing. Readers keep to themselves: what
@@ -167,15 +175,20 @@ func (s *Store) grouped(ctx context.Context, doing string, key []byte, query str
 func (s *Store) look(ctx context.Context, doing string, key []byte, query string, args []any, dest ...any) (found bool, err error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	if s.trace != nil {
+		traced, done := s.trace(ctx, doing)
+		ctx = traced
+		defer func() { done(err) }()
+	}
 	m := &member{ctx: ctx, key: key, query: query, args: args, dest: dest}
 	if s.reads.run == nil { // SQLite's readers need not wait for each other
-		return alone(ctx, s.read, doing, m)
+		return s.alone(ctx, s.read, doing, m)
 	}
 	err = s.reads.do(m)
 	if err != nil && ctx.Err() == nil && (m.done != nil || rolledBack(err)) {
-		return alone(ctx, s.read, doing, m)
+		return s.alone(ctx, s.read, doing, m)
 	}
-	return err == nil && m.found, translate(doing, err)
+	return err == nil && m.found, s.failed(doing, err)
 }
 
 // ask runs the statement on a connection of database/sql.

@@ -11,6 +11,7 @@ import (
 
 // Attempt is one try to sign in with a password, at the login page or by the password grant.
 type Attempt struct {
+	Door     Door // counted; "" = nowhere
 	Login    string
 	Password string
 	Address  string   // of the caller; what is no address is not counted
@@ -23,6 +24,17 @@ type Attempt struct {
 // wrong password costs. It answers users.ErrWrongPassword for every refusal of the
 // password, *users.ThrottledError, users.ErrBusy and ErrUnavailable.
 func (s *Store) SignIn(ctx context.Context, passwords *users.Passwords, a Attempt, now time.Time) (users.User, error) {
+	user, err := s.signIn(ctx, passwords, a, now)
+	switch a.Door {
+	case LoginPage:
+		s.signIns.page.count(err)
+	case PasswordGrant:
+		s.signIns.grant.count(err)
+	}
+	return user, err
+}
+
+func (s *Store) signIn(ctx context.Context, passwords *users.Passwords, a Attempt, now time.Time) (users.User, error) {
 	reader := s.guesses.read()
 	defer s.guesses.done(reader)
 	in, err := s.readSignIn(ctx, a, now)

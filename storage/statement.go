@@ -24,28 +24,33 @@ func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFu
 }
 
 // unit runs work, whole, until it is not rolled back by the database.
-func (s *Store) unit(ctx context.Context, doing string, work func(context.Context) error) error {
+func (s *Store) unit(ctx context.Context, doing string, work func(context.Context) error) (err error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	return retry(ctx, doing, work)
+	if s.trace != nil {
+		traced, done := s.trace(ctx, doing)
+		ctx = traced
+		defer func() { done(err) }()
+	}
+	return s.retry(ctx, doing, work)
 }
 
 // retry is unit for work that sets its own deadlines.
-func retry(ctx context.Context, doing string, work func(context.Context) error) error {
+func (s *Store) retry(ctx context.Context, doing string, work func(context.Context) error) error {
 	for try := 1; ; try++ {
 		err := work(ctx)
 		if err == nil {
 			return nil
 		}
 		if try == attempts || !again(err) {
-			return translate(doing, err)
+			return s.failed(doing, err)
 		}
 		// Losers of one race must not meet again in the next.
 		pause := time.NewTimer(time.Duration(1+rand.IntN(5<<min(try, 4))) * time.Millisecond)
 		select {
 		case <-ctx.Done():
 			pause.Stop()
-			return translate(doing, ctx.Err())
+			return s.failed(doing, ctx.Err())
 		case <-pause.C:
 		}
 	}
@@ -56,12 +61,17 @@ func retry(ctx context.Context, doing string, work func(context.Context) error) 
 func (s *Store) one(ctx context.Context, db *gorm.DB, doing, query string, args []any, dest ...any) (found bool, err error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	return alone(ctx, db, doing, &member{query: query, args: args, dest: dest})
+	if s.trace != nil {
+		traced, done := s.trace(ctx, doing)
+		ctx = traced
+		defer func() { done(err) }()
+	}
+	return s.alone(ctx, db, doing, &member{query: query, args: args, dest: dest})
 }
 
 // alone is one within a deadline that is set.
-func alone(ctx context.Context, db *gorm.DB, doing string, m *member) (found bool, err error) {
-	err = retry(ctx, doing, func(ctx context.Context) error {
+func (s *Store) alone(ctx context.Context, db *gorm.DB, doing string, m *member) (found bool, err error) {
+	err = s.retry(ctx, doing, func(ctx context.Context) error {
 		return m.ask(ctx, db.ConnPool.QueryContext)
 	})
 	return m.found && err == nil, err

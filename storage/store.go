@@ -26,6 +26,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,6 +41,7 @@ import (
 	"gorm.io/gorm/schema"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/migrations"
 )
 
@@ -62,6 +64,9 @@ type Options struct {
 	// database/sql: tests count and break statements there.
 	Wrap      func(driver.Connector) driver.Connector
 	WrapGroup func(statements []string, run func() error) error
+	// Trace is told of each unit of work, under a fixed name, before and after. nil: nobody asks.
+	Trace func(ctx context.Context, doing string) (context.Context, func(error))
+	Count bool // what every request would have to count: see Stats
 }
 
 // Store is one database. It is safe for concurrent use.
@@ -84,12 +89,18 @@ type Store struct {
 	clients clientCache
 	uses    secretUses
 	guesses guesses
+	trace   func(ctx context.Context, doing string) (context.Context, func(error))
+
+	failures         atomic.Uint64
+	refreshes, codes verdicts
+	signIns          struct{ page, grant outcomes }
+
 	suspect chan struct{} // wakes Watch
 }
 
 // Open connects. It does not look at the schema: see Migrate and CheckSchema.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{timeout: o.Timeout, unsafe: o.UnsafeDatabase, now: o.Now, rand: o.Rand, log: o.Log, suspect: make(chan struct{}, 1)}
+	s := &Store{timeout: o.Timeout, unsafe: o.UnsafeDatabase, now: o.Now, rand: o.Rand, log: o.Log, trace: o.Trace, suspect: make(chan struct{}, 1)}
 	if s.timeout == 0 {
 		s.timeout = 1500 * time.Millisecond
 	}
@@ -101,6 +112,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.Wrap == nil {
 		o.Wrap = func(c driver.Connector) driver.Connector { return c }
+	}
+	if s.clients.count = o.Count; o.Count {
+		s.refreshes = countVerdicts(grants.Rotated, grants.Retried, grants.Reused, grants.Overtaken, grants.Idle, grants.Exceeds, grants.Astray, grants.Dead)
+		s.codes = countVerdicts(grants.Redeemed, grants.Replayed, grants.Dead)
 	}
 	if err := s.clients.init(); err != nil {
 		return nil, fmt.Errorf("make client cache: %w", err)
@@ -346,7 +361,7 @@ func (s *Store) Schema(ctx context.Context) (have, want int64, err error) {
 	defer cancel()
 	have, want, err = migrations.Version(ctx, s.pools[0], s.dialect)
 	if err != nil {
-		return 0, 0, translate("read schema version", err)
+		return 0, 0, s.failed("read schema version", err)
 	}
 	return have, want, nil
 }

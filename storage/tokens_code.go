@@ -43,6 +43,7 @@ func (t *Tokens) GetAuthorizeCodeSession(ctx context.Context, _ string, session 
 			u.Err = err
 			return nil, err
 		}
+		t.Store.codes.count(u.Verdict)
 	}
 	if u.Verdict != grants.Redeemed {
 		return nil, fosite.ErrNotFound

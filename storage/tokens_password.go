@@ -21,7 +21,7 @@ func (t *Tokens) Authenticate(ctx context.Context, name, password string) (subje
 	if err != nil {
 		return "", err
 	}
-	a := Attempt{Login: name, Password: password, Address: u.Address}
+	a := Attempt{Door: PasswordGrant, Login: name, Password: password, Address: u.Address}
 	if u.Client != nil && !u.Client.IsPublic() {
 		a.Address = ""
 	}

@@ -46,6 +46,7 @@ func (t *Tokens) GetRefreshTokenSession(ctx context.Context, _ string, session f
 		u.Err = err
 		return nil, err
 	}
+	t.Store.refreshes.count(u.Verdict)
 	if u.Verdict != grants.Rotated && u.Verdict != grants.Retried {
 		return nil, fosite.ErrNotFound
 	}

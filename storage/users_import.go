@@ -64,7 +64,7 @@ func (s *Store) importUsers(ctx context.Context, list []users.User, finally erro
 	defer cancel()
 	// What is no failure of the database leaves the transaction beside it.
 	var refused error
-	err := retry(ctx, "import users", func(ctx context.Context) error {
+	err := s.retry(ctx, "import users", func(ctx context.Context) error {
 		refused = nil
 		return s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 			for start := 0; start < len(rows) && refused == nil; start += importBatch {

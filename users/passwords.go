@@ -55,6 +55,7 @@ type Passwords struct {
 	slots   chan struct{} // a place in it is the right to hash
 	queue   int64
 	waiting atomic.Int64
+	refused atomic.Uint64
 }
 
 // NewPasswords refuses parameters that it would refuse in a stored hash.
@@ -217,6 +218,18 @@ func (p *Passwords) CheckHash(hash string) error {
 // Waiting is how many wait for their turn at this moment.
 func (p *Passwords) Waiting() int { return int(p.waiting.Load()) }
 
+// PasswordStats is how busy hashing is.
+type PasswordStats struct {
+	Running, Slots int
+	Waiting, Queue int
+	Refused        uint64 // who came when the queue was full
+}
+
+// Stats looks at this moment.
+func (p *Passwords) Stats() PasswordStats {
+	return PasswordStats{Running: len(p.slots), Slots: cap(p.slots), Waiting: p.Waiting(), Queue: int(p.queue), Refused: p.refused.Load()}
+}
+
 // hashable refuses what no stored password can be. bcrypt repeats the password up to
 // its 72 bytes with a NUL after each: one that holds a NUL could equal a shorter one.
 func hashable(password string) bool {
@@ -234,6 +247,7 @@ func (p *Passwords) enter(ctx context.Context) error {
 	}
 	defer p.waiting.Add(-1)
 	if p.waiting.Add(1) > p.queue {
+		p.refused.Add(1)
 		return ErrBusy
 	}
 	select {

@@ -185,11 +185,15 @@ func ready(ctx context.Context, store *storage.Store) error {
 
 // open connects without looking at the schema. A verb logs nothing: what it has to
 // say is its answer.
-func (c *cli) open(ctx context.Context, cfg config.Config, log *slog.Logger) (*storage.Store, error) {
-	store, err := storage.Open(ctx, storage.Options{
+func (c *cli) open(ctx context.Context, cfg config.Config, log *slog.Logger, more ...func(*storage.Options)) (*storage.Store, error) {
+	options := storage.Options{
 		Database: string(cfg.Database), Timeout: cfg.DatabaseTimeout, Connections: cfg.DatabaseConnections,
 		UnsafeDatabase: cfg.UnsafeDatabase, Now: c.now, Rand: c.rand, Log: log,
-	})
+	}
+	for _, change := range more {
+		change(&options)
+	}
+	store, err := storage.Open(ctx, options)
 	return store, hintDatabase(err)
 }
 

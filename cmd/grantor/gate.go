@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"github.com/grantorhq/grantor/telemetry"
 )
 
 // gate bounds the connections that are open at once.
@@ -24,6 +26,7 @@ type gate struct {
 	changed *sync.Cond // a connection ended or began to wait, or the gate was closed
 	open    int
 	waiting queue.List // of *guest, the longest wait in front
+	evicted uint64     // of them, for new ones
 	closed  bool
 }
 
@@ -44,6 +47,7 @@ func (g *gate) Accept() (net.Conn, error) {
 	for g.open >= g.most && !g.closed {
 		if longest := g.waiting.Front(); longest != nil {
 			gone := longest.Value.(*guest)
+			g.evicted++
 			gone.leave()
 			_ = gone.Conn.Close()
 			continue
@@ -56,6 +60,13 @@ func (g *gate) Accept() (net.Conn, error) {
 	}
 	g.open++
 	return &guest{Conn: c, gate: g}, nil
+}
+
+// stats looks at this moment.
+func (g *gate) stats() telemetry.Connections {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return telemetry.Connections{Open: g.open, Waiting: g.waiting.Len(), Most: g.most, Evicted: g.evicted}
 }
 
 // Close lets nobody in any more. Who is in stays.

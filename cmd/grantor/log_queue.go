@@ -27,6 +27,7 @@ type logQueue struct {
 	lines   []byte
 	written []byte // the memory of the last ones, for the next
 	dropped int
+	lostAll uint64        // dropped since the start
 	writing chan struct{} // open while somebody writes; nil: nobody does
 }
 
@@ -36,6 +37,7 @@ func (q *logQueue) Write(line []byte) (int, error) {
 	defer q.mu.Unlock()
 	if len(q.lines)+len(line) > logRoom {
 		q.dropped++
+		q.lostAll++
 		return len(line), nil
 	}
 	q.lines = append(q.lines, line...)
@@ -66,6 +68,13 @@ func (q *logQueue) write(done chan struct{}) {
 			q.written = nil
 		}
 	}
+}
+
+// droppedLines counts since the start.
+func (q *logQueue) droppedLines() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.lostAll
 }
 
 // newLogQueue tells of lines that were left out in the words of the log itself.

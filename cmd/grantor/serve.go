@@ -15,6 +15,7 @@ import (
 	"github.com/grantorhq/grantor/config"
 	"github.com/grantorhq/grantor/server"
 	"github.com/grantorhq/grantor/storage"
+	"github.com/grantorhq/grantor/telemetry"
 	"github.com/grantorhq/grantor/users"
 )
 
@@ -69,8 +70,13 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, again func() (config
 	if err != nil {
 		return err
 	}
+	watched, err := c.openTelemetry(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer watched.close()
 	changes := &reloader{settings: cfg, load: again, certificate: shown, level: level, log: log}
-	store, err := c.openServing(ctx, cfg, log, migrate)
+	store, err := c.openServing(ctx, cfg, log, watched, migrate)
 	if err != nil {
 		return err
 	}
@@ -97,6 +103,7 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, again func() (config
 		Config: cfg, Store: store, Secrets: secrets, Passwords: passwords,
 		Now: c.now, Rand: c.rand, Log: log, Version: version(),
 		Logo: picture.content, LogoType: picture.mediaType,
+		Observer: telemetry.NewObserver(watched.metrics, watched.traces),
 	})
 	if err != nil {
 		return err
@@ -113,7 +120,13 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, again func() (config
 		server: handler, listener: listener, log: log,
 		connections: cfg.Connections, limits: usualLimits(), certificate: shown,
 		drain: cfg.DrainTimeout, notice: cfg.DrainTimeout / 10,
-		ready: func() { fmt.Fprint(c.stdout, ready) },
+		ready: func(door *gate) {
+			watched.serve(telemetry.Sources{
+				Now: c.now, Version: version(), Store: store.Stats, Server: handler.Stats, Passwords: passwords.Stats,
+				Connections: door.stats, LogDropped: lines.droppedLines,
+			})
+			fmt.Fprint(c.stdout, ready)
+		},
 	}
 	if dev {
 		s.notice = 0 // no load balancer is there to notice, only a person who waits
@@ -134,8 +147,8 @@ func closePasswords(passwords *users.Passwords) {
 }
 
 // openServing is stricter than what the verbs do: a server promises durability.
-func (c *cli) openServing(ctx context.Context, cfg config.Config, log *slog.Logger, migrate bool) (*storage.Store, error) {
-	store, err := c.open(ctx, cfg, log)
+func (c *cli) openServing(ctx context.Context, cfg config.Config, log *slog.Logger, watched *watch, migrate bool) (*storage.Store, error) {
+	store, err := c.open(ctx, cfg, log, watched.options)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +202,7 @@ type service struct {
 	log         *slog.Logger
 	drain       time.Duration // for requests in flight
 	notice      time.Duration // the part of it in which /readyz says no and requests are still taken
-	ready       func()
+	ready       func(*gate)
 }
 
 // run serves until ctx ends, then stops gently. Work in flight does not see ctx end.
@@ -203,7 +216,7 @@ func (s *service) run(ctx context.Context) error {
 	go func() { served <- s.serve(web, door) }()
 	worked := make(chan error, 1)
 	go func() { worked <- s.server.Run(work) }()
-	s.ready()
+	s.ready(door)
 
 	select {
 	case <-ctx.Done():

@@ -138,7 +138,7 @@ func (h *Handler) check(r *http.Request, name, password string) (users.User, err
 	}
 	device, known := h.Sessions.Known(r)
 	return h.Store.SignIn(r.Context(), h.Passwords, storage.Attempt{
-		Login: name, Password: password, Address: oauth.AddressOf(r.Context()), Device: device, Known: known,
+		Door: storage.LoginPage, Login: name, Password: password, Address: oauth.AddressOf(r.Context()), Device: device, Known: known,
 	}, h.Now())
 }
 

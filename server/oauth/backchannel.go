@@ -79,15 +79,19 @@ func (h *Handler) settle(ctx context.Context, n storage.LogoutNotice) {
 	err := h.notify(ctx, n)
 	switch {
 	case err == nil:
+		h.told.delivered.Add(1)
 		// Also when the process ends just now: the client would be told again.
 		err = h.Store.DeleteLogoutNotice(context.WithoutCancel(ctx), n.ID)
 	case ctx.Err() != nil:
 		return // the lease runs out, and another replica goes on
 	case n.Attempts >= noticeTries:
+		h.told.failed.Add(1)
+		h.told.givenUp.Add(1)
 		h.Log.WarnContext(ctx, "logout was not told to a client, given up", "client", n.ClientID, "tries", n.Attempts, "error", err)
 		// Its client's others wait as well, or they would all be tried and given up one batch after the other.
 		err = errors.Join(h.Store.DeleteLogoutNotice(ctx, n.ID), h.Store.RetryLogoutNotices(ctx, n, h.Now().Add(firstNoticeWait)))
 	default:
+		h.told.failed.Add(1)
 		wait := firstNoticeWait << max(n.Attempts-1, 0)
 		h.Log.InfoContext(ctx, "logout was not told to a client yet", "client", n.ClientID, "tries", n.Attempts, "next", wait, "error", err)
 		err = h.Store.RetryLogoutNotices(ctx, n, h.Now().Add(wait))
@@ -95,6 +99,14 @@ func (h *Handler) settle(ctx context.Context, n storage.LogoutNotice) {
 	if err != nil && ctx.Err() == nil {
 		h.Log.WarnContext(ctx, "logout notice was not settled", "client", n.ClientID, "error", err)
 	}
+}
+
+// LogoutStats counts tries to tell a client.
+type LogoutStats struct{ Delivered, Failed, GivenUp uint64 }
+
+// LogoutStats is what this replica did.
+func (h *Handler) LogoutStats() LogoutStats {
+	return LogoutStats{Delivered: h.told.delivered.Load(), Failed: h.told.failed.Load(), GivenUp: h.told.givenUp.Load()}
 }
 
 // notify posts the logout token. Any answer but 2xx is a failure (section 2.8); a

@@ -36,6 +36,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -80,6 +81,7 @@ type Handler struct {
 	salt     [32]byte
 	metadata []byte
 	due      chan struct{} // logout notices wait
+	told     struct{ delivered, failed, givenUp atomic.Uint64 }
 	issuers  []string
 
 	metadataLength string

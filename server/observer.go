@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/server/oauth"
+	"github.com/grantorhq/grantor/storage"
+)
+
+// Observer is told of every request. Package telemetry counts and traces with it.
+type Observer interface {
+	// Route is asked once for each route, when the server is made.
+	Route(template string) RouteObserver
+}
+
+// RouteObserver is told of the requests of one route, many at a time.
+type RouteObserver interface {
+	// Begin answers the context that the request goes on with, and the id of its trace
+	// for the log, or "". What the headers say of a trace is believed if trusted.
+	Begin(r *http.Request, trusted bool) (ctx context.Context, trace string)
+	// End is called when the answer was written, with that context.
+	End(ctx context.Context, seen Seen)
+}
+
+// Seen is what came of a request. All of its words are ours, but for Client, which is a
+// registered one.
+type Seen struct {
+	Method  string
+	Status  int
+	Took    time.Duration
+	ID      string
+	Grant   string // grant type
+	Outcome string // a word of the log, or the error code that was answered
+	Client  string
+}
+
+func (x *exchange) seen(r *http.Request, took time.Duration, failure error) Seen {
+	seen := Seen{
+		Method: methodOf(r), Status: x.status, Took: took, ID: x.id,
+		Grant: x.trail.Grant, Outcome: x.trail.Outcome, Client: x.trail.Client,
+	}
+	if failure != nil {
+		seen.Outcome = problemOf(failure).Code
+	}
+	return seen
+}
+
+// Stats is how this replica stands. Reading it asks the database nothing.
+type Stats struct {
+	Draining     bool
+	Keys         []keys.Standing
+	Logouts      oauth.LogoutStats
+	Housekeeping HousekeepingStats
+}
+
+// HousekeepingStats are the rounds of this replica; those of others are theirs.
+type HousekeepingStats struct {
+	Deleted storage.Cleaned // all rounds together
+	Failed  uint64          // rounds that stopped early
+	Last    time.Time       // when the last whole round ended; zero: there was none
+	Took    time.Duration   // that one
+}
+
+// Stats looks at this moment.
+func (s *Server) Stats() Stats {
+	return Stats{
+		Draining: s.draining.Load(), Keys: s.keys.Load().Standings(s.deps.Now()),
+		Logouts: s.oauth.LogoutStats(), Housekeeping: s.cleaned.read(),
+	}
+}
+
+// cleanings sums rounds of housekeeping.
+type cleanings struct {
+	mu    sync.Mutex
+	stats HousekeepingStats
+}
+
+func (c *cleanings) read() HousekeepingStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats
+}
+
+func (c *cleanings) note(done storage.Cleaned, err error, began, ended time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := &c.stats.Deleted
+	sum.Sessions += done.Sessions
+	sum.SignIns += done.SignIns
+	sum.DeniedTokens += done.DeniedTokens
+	sum.SigningKeys += done.SigningKeys
+	sum.LogoutNotices += done.LogoutNotices
+	switch {
+	case err != nil:
+		c.stats.Failed++
+	case !done.Elsewhere:
+		c.stats.Last, c.stats.Took = ended, ended.Sub(began)
+	}
+}
