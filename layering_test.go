@@ -29,6 +29,9 @@ var layers = map[string][]string{
 	"migrations": {},
 	"users":      {},
 
+	// Why a request was refused: of what, by which rule, and the words for it.
+	"refusals": {"clients", "grants", "keys", "users"},
+
 	"storage":             {"clients", "grants", "keys", "migrations", "users"},
 	"storage/storagetest": {"storage", "test/postgres"},
 
@@ -38,18 +41,18 @@ var layers = map[string][]string{
 	// person through oauth's requests, so it knows oauth; never the other way round.
 	"server/ui":      {},
 	"server/session": {"grants", "keys", "storage", "users"},
-	"server/oauth":   {"clients", "config", "grants", "keys", "server/session", "server/ui", "storage", "users"},
+	"server/oauth":   {"clients", "config", "grants", "keys", "refusals", "server/session", "server/ui", "storage", "users"},
 	"server/login":   {"clients", "grants", "server/oauth", "server/session", "server/ui", "storage", "users"},
-	"server":         {"clients", "config", "grants", "keys", "server/login", "server/oauth", "server/session", "server/ui", "storage", "users"},
+	"server":         {"clients", "config", "grants", "keys", "refusals", "server/login", "server/oauth", "server/session", "server/ui", "storage", "users"},
 
 	// Tests start the whole server with it.
-	"server/servertest": {"clients", "config", "grants", "keys", "server", "storage", "storage/storagetest", "users"},
+	"server/servertest": {"clients", "config", "grants", "keys", "refusals", "server", "storage", "storage/storagetest", "users"},
 
 	// It reads what the others tell of themselves, and they do not know it.
 	"telemetry": {"grants", "server", "storage", "users"},
 
 	// The program knows all.
-	"cmd/grantor": {"clients", "config", "grants", "keys", "migrations", "server", "storage", "telemetry", "users"},
+	"cmd/grantor": {"clients", "config", "grants", "keys", "migrations", "refusals", "server", "storage", "telemetry", "users"},
 
 	// They run the program from outside, and have no code but tests.
 	"test/browser": {},

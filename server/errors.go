@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/refusals"
 	"github.com/grantorhq/grantor/server/login"
 	"github.com/grantorhq/grantor/server/oauth"
 	"github.com/grantorhq/grantor/server/ui"
@@ -25,9 +26,11 @@ type problem struct {
 	status      int
 	Code        string `json:"error"`
 	Description string `json:"error_description"`
+	Reference   string `json:"reference,omitempty"` // for grantor explain
 	challenge   string
 	retryAfter  string
-	reason      string         // for the log
+	cause       refusals.Cause // for the log and the reference
+	facts       refusals.Facts
 	kind        ui.ProblemKind // of the page, where a person reads it
 }
 
@@ -39,34 +42,37 @@ func problemOf(err error) problem {
 	throttled := new(users.ThrottledError)
 	switch {
 	case errors.As(err, &refused):
-		return problem{status: refused.Status, Code: refused.Code, Description: refused.Description, challenge: refused.Challenge, reason: refused.Reason, kind: ui.ProblemRequest}
+		return problem{status: refused.Status, Code: refused.Code, Description: refused.Description, challenge: refused.Challenge, cause: refused.Reason, facts: refused.Facts, kind: ui.ProblemRequest}
 	case errors.As(err, &throttled):
-		return problem{status: http.StatusTooManyRequests, Code: "temporarily_unavailable", Description: "Too many failed attempts. Try again later.", retryAfter: throttled.RetryAfter(), reason: "throttled", kind: ui.ProblemThrottled}
+		return problem{status: http.StatusTooManyRequests, Code: "temporarily_unavailable", Description: "Too many failed attempts. Try again later.", retryAfter: throttled.RetryAfter(), cause: refusals.Throttled, facts: refusals.Facts{Wait: throttled.Wait}, kind: ui.ProblemThrottled}
 	case errors.As(err, &tooLong):
-		return problem{status: http.StatusRequestEntityTooLarge, Code: "invalid_request", Description: "The request body is too long.", reason: "body too long", kind: ui.ProblemTooLarge}
+		return problem{status: http.StatusRequestEntityTooLarge, Code: "invalid_request", Description: "The request body is too long.", cause: refusals.TooLong, kind: ui.ProblemTooLarge}
 	case errors.Is(err, storage.ErrUnavailable):
-		return problem{status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Description: "The server can not answer now. Try again later.", retryAfter: "1", reason: "database unavailable", kind: ui.ProblemUnavailable}
+		return problem{status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Description: "The server can not answer now. Try again later.", retryAfter: "1", cause: refusals.NoDatabase, kind: ui.ProblemUnavailable}
 	case errors.Is(err, users.ErrBusy), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return problem{status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Description: "The server is busy. Try again later.", retryAfter: "2", reason: "busy", kind: ui.ProblemBusy}
+		return problem{status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", Description: "The server is busy. Try again later.", retryAfter: "2", cause: refusals.Busy, kind: ui.ProblemBusy}
 	case errors.Is(err, oauth.ErrExpired):
-		return problem{status: http.StatusBadRequest, Code: "invalid_request", Description: "The request has expired, or is not one of this server.", reason: "sealed request expired or unreadable", kind: ui.ProblemExpired}
+		return problem{status: http.StatusBadRequest, Code: "invalid_request", Description: "The request has expired, or is not one of this server.", cause: refusals.Unreadable, kind: ui.ProblemExpired}
 	case errors.Is(err, login.ErrForm):
-		return problem{status: http.StatusForbidden, Code: "access_denied", Description: "The form is not from this browser's page.", reason: "csrf", kind: ui.ProblemForbidden}
+		return problem{status: http.StatusForbidden, Code: "access_denied", Description: "The form is not from this browser's page.", cause: refusals.Forgery, kind: ui.ProblemForbidden}
 	case errors.Is(err, grants.ErrNotFound):
-		return problem{status: http.StatusNotFound, Code: "invalid_request", Description: "There is no such session of yours.", reason: "no such session", kind: ui.ProblemNotFound}
+		return problem{status: http.StatusNotFound, Code: "invalid_request", Description: "There is no such session of yours.", cause: refusals.NoSuchSession, kind: ui.ProblemNotFound}
 	case errors.Is(err, users.ErrConflict):
-		return problem{status: http.StatusConflict, Code: "invalid_request", Description: "It was changed meanwhile. Try again.", reason: "changed meanwhile", kind: ui.ProblemExpired}
+		return problem{status: http.StatusConflict, Code: "invalid_request", Description: "It was changed meanwhile. Try again.", cause: refusals.ChangedMeanwhile, kind: ui.ProblemExpired}
 	case errors.Is(err, errNotFound), errors.Is(err, ui.ErrNoLogo):
-		return problem{status: http.StatusNotFound, Code: "invalid_request", Description: "There is nothing at this path.", reason: "no such path", kind: ui.ProblemNotFound}
+		return problem{status: http.StatusNotFound, Code: "invalid_request", Description: "There is nothing at this path.", cause: refusals.NoSuchPath, kind: ui.ProblemNotFound}
 	case errors.Is(err, errMethod):
-		return problem{status: http.StatusMethodNotAllowed, Code: "invalid_request", Description: "The method is not allowed here.", reason: "method not allowed", kind: ui.ProblemMethod}
+		return problem{status: http.StatusMethodNotAllowed, Code: "invalid_request", Description: "The method is not allowed here.", cause: refusals.MethodNotAllowed, kind: ui.ProblemMethod}
 	}
-	return problem{status: http.StatusInternalServerError, Code: "server_error", Description: "The server met an unexpected condition.", reason: "internal error", kind: ui.ProblemInternal}
+	return problem{status: http.StatusInternalServerError, Code: "server_error", Description: "The server met an unexpected condition.", cause: refusals.Internal, kind: ui.ProblemInternal}
 }
 
 // fail writes an error as its reader understands it: a page for people, JSON for programs.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, route route, id string, err error) {
 	p := problemOf(err)
+	if p.Code != "" { // else there is no place for it
+		p.Reference = s.oauth.Reference(s.oauth.Refusal(r.Context(), p.Code, p.cause, p.facts))
+	}
 	header := w.Header()
 	header.Del("ETag")
 	if p.challenge != "" {
@@ -79,7 +85,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, route route, id st
 		p.write(w)
 		return
 	}
-	page := ui.Problem{Kind: p.kind, Code: p.Code, Description: p.Description, RequestID: id}
+	page := ui.Problem{Kind: p.kind, Code: p.Code, Description: p.Description, RequestID: id, Reference: p.Reference}
 	if err := s.pages.Write(w, r, ui.View{Status: p.status}, page); err != nil {
 		s.deps.Log.WarnContext(r.Context(), "error page was not written", "request", id, "error", err)
 	}
@@ -95,7 +101,7 @@ func (p problem) write(w http.ResponseWriter) {
 		w.WriteHeader(p.status)
 		return
 	}
-	// Two strings of fixed text always encode.
+	// Three plain strings always encode.
 	body, _ := json.Marshal(p)
 	w.WriteHeader(p.status)
 	// The client is gone when this fails; there is nobody to tell.

@@ -52,7 +52,7 @@ func (s *Server) around(route route) http.Handler {
 		began := s.deps.Now()
 		x := &exchange{ResponseWriter: w}
 		x.id = s.requestID(x.drawn[:])
-		x.trail.Address = addressOf(r, s.deps.Config.TrustedProxies)
+		x.trail.Request, x.trail.Route, x.trail.Address = x.id, route.path, addressOf(r, s.deps.Config.TrustedProxies)
 		oauth.SetHeaders(x.Header(), "X-Request-Id", x.id, "X-Content-Type-Options", "nosniff")
 		if s.draining.Load() {
 			// The next request of this connection belongs to another replica.
@@ -153,7 +153,7 @@ func (s *Server) log(r *http.Request, route route, x *exchange, began time.Time,
 		slog.String("id", x.id), slog.String("method", methodOf(r)), slog.String("route", route.path), slog.Int("status", x.status),
 		slog.Duration("took", s.deps.Now().Sub(began)), slog.String("address", x.trail.Address))
 	for _, field := range [...]struct{ name, value string }{
-		{"client", x.trail.Client}, {"grant", x.trail.Grant}, {"session", x.trail.Session}, {"outcome", x.trail.Outcome}, {"trace_id", x.traced},
+		{"client", x.trail.Client}, {"grant", x.trail.Grant}, {"session", x.trail.Session}, {"outcome", x.trail.Outcome}, {"reason", x.trail.Reason}, {"trace_id", x.traced},
 	} {
 		if field.value != "" {
 			list = append(list, slog.String(field.name, field.value))
@@ -164,7 +164,7 @@ func (s *Server) log(r *http.Request, route route, x *exchange, began time.Time,
 		if p.Code != "" {
 			list = append(list, slog.String("error", p.Code))
 		}
-		list = append(list, slog.String("reason", p.reason))
+		list = append(list, slog.String("reason", s.oauth.Refusal(ctx, p.Code, p.cause, p.facts).Reason()))
 		if x.status >= http.StatusInternalServerError {
 			// Only our own failures tell their cause: a refusal's may quote the request.
 			list = append(list, slog.String("cause", failure.Error()))

@@ -27,6 +27,7 @@ import (
 	"github.com/grantorhq/grantor/config"
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/refusals"
 	"github.com/grantorhq/grantor/server/login"
 	"github.com/grantorhq/grantor/server/oauth"
 	"github.com/grantorhq/grantor/server/session"
@@ -112,6 +113,10 @@ func (s *Server) wire() error {
 			return err
 		}
 	}
+	references, err := refusals.New(d.Secrets)
+	if err != nil {
+		return err
+	}
 	if s.pages, err = ui.New(ui.Options{
 		Name: c.DisplayName, Color: c.DisplayColor, Logo: d.Logo, LogoType: d.LogoType, Base: s.base, Rand: d.Rand,
 	}); err != nil {
@@ -121,7 +126,7 @@ func (s *Server) wire() error {
 		Store: d.Store, Codec: codec, Devices: boxes[3], Issuer: c.Issuer, Lifetime: c.SignInLifetime, Now: d.Now, Rand: d.Rand,
 	}
 	s.oauth = &oauth.Handler{
-		Issuer: c.Issuer, Base: s.base, Store: d.Store, Passwords: d.Passwords, Codec: codec, Opaque: boxes[0], Requests: boxes[1], Logouts: boxes[2],
+		Issuer: c.Issuer, Base: s.base, Store: d.Store, Passwords: d.Passwords, Codec: codec, Opaque: boxes[0], Requests: boxes[1], Logouts: boxes[2], References: references,
 		Keys: s.keys.Load, Sessions: sessions, Pages: s.pages, Outbound: oauth.NewOutbound(c.LogoutNetworks.Contains), Log: d.Log, Now: d.Now, Rand: d.Rand,
 		AccessTokenLifetime: c.AccessTokenLifetime, RefreshTokenLifetime: c.RefreshTokenLifetime,
 		SessionLifetime: c.SessionLifetime, RetryWindow: c.RetryWindow,

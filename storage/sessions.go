@@ -74,6 +74,16 @@ func (s *Store) Session(ctx context.Context, id grants.ID) (Session, error) {
 	return list[0], nil
 }
 
+// CodeTerms reads what the code of a grant was made for. It answers grants.ErrNotFound.
+func (s *Store) CodeTerms(ctx context.Context, id grants.ID) (redirectURI, challenge string, err error) {
+	const sql = `SELECT redirect_uri, code_challenge FROM grants WHERE id = $1`
+	found, err := s.one(ctx, s.read, "read terms of code", sql, []any{idValue(id)}, &redirectURI, &challenge)
+	if err == nil && !found {
+		err = fmt.Errorf("%w: %s", grants.ErrNotFound, id)
+	}
+	return redirectURI, challenge, err
+}
+
 func (s *Store) sessions(ctx context.Context, now time.Time, query string, args ...any) ([]Session, error) {
 	return many(ctx, s, s.read, "read sessions", query, args, func(rows *sql.Rows) (session Session, err error) {
 		var row grantRow

@@ -64,7 +64,7 @@ func (s *Store) signIn(ctx context.Context, passwords *users.Passwords, a Attemp
 		if err := s.countFailure(ctx, in, now); err != nil {
 			return users.User{}, err
 		}
-		return users.User{}, users.ErrWrongPassword
+		return users.User{}, &users.WrongPasswordError{UserID: in.user.ID, Disabled: !in.user.DisabledAt.IsZero()}
 	}
 	if in.account.failures > 0 {
 		// A courtesy: were it lost, the next mistake would wait a little longer.

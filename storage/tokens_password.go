@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/ory/fosite"
 
@@ -27,7 +28,7 @@ func (t *Tokens) Authenticate(ctx context.Context, name, password string) (subje
 	}
 	u.User, err = t.Store.SignIn(ctx, t.Passwords, a, u.At)
 	if errors.Is(err, users.ErrWrongPassword) {
-		return "", fosite.ErrNotFound
+		return "", fmt.Errorf("%w: %w", fosite.ErrNotFound, err)
 	}
 	if err != nil {
 		u.Err = err

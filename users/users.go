@@ -35,6 +35,18 @@ var (
 	ErrUnknownHash = errors.New("unknown password hash")
 )
 
+// WrongPasswordError is ErrWrongPassword with what only the operator may know. Its text
+// is the same, and no answer tells more.
+type WrongPasswordError struct {
+	UserID   string // whose password it was not; "": nobody has the name
+	Disabled bool
+}
+
+func (*WrongPasswordError) Error() string { return ErrWrongPassword.Error() }
+
+// Unwrap makes it an ErrWrongPassword.
+func (*WrongPasswordError) Unwrap() error { return ErrWrongPassword }
+
 // User is one account.
 type User struct {
 	ID           string // the subject of tokens: random, never reused

@@ -12,6 +12,7 @@ import (
 	"github.com/grantorhq/grantor/config"
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/refusals"
 	"github.com/grantorhq/grantor/storage"
 	"github.com/grantorhq/grantor/users"
 )
@@ -66,6 +67,7 @@ func hints() []struct {
 		{grants.ErrNotFound, "grantor session list --ended"},
 		{grants.ErrID, "grantor session list shows the ids"},
 		{keys.ErrSeal, "the server secrets are not those that this database was used with: give those in GRANTOR_SECRETS, newest first"},
+		{refusals.ErrUnreadable, "it is of another server, or was changed, or the server secret of that time is not configured any more: give it behind the present ones in GRANTOR_SECRETS"},
 		{keys.ErrNoKey, "grantor key list"},
 		{storage.ErrSchemaOld, "grantor migrate up"},
 		{storage.ErrSchemaNew, "a newer grantor has used this database: run that version"},

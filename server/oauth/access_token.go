@@ -21,6 +21,9 @@ import (
 // errAccessToken: not an access token of this server, or one that has ended.
 var errAccessToken = errors.New("not a live access token")
 
+// errExpired is errAccessToken for a token whose only fault is its age.
+var errExpired = fmt.Errorf("%w: expired", errAccessToken)
+
 // claims are what an access token says: RFC 9068 section 2.2, and the grant it
 // belongs to, so that a revoked session is dead at introspection. json.go knows the
 // members too, in this order.
@@ -120,7 +123,7 @@ func (h *Handler) mint(c *claims, format clients.Format, now time.Time) (string,
 
 // readAccessToken proves an access token by its signature or seal, and that its
 // time has not passed. It answers errAccessToken for everything else, ID tokens and
-// refresh tokens included, without a query.
+// refresh tokens included, without a query. With errExpired come the claims.
 func (h *Handler) readAccessToken(token string, now time.Time) (*claims, error) {
 	var payload []byte
 	var err error
@@ -133,10 +136,16 @@ func (h *Handler) readAccessToken(token string, now time.Time) (*claims, error) 
 		return nil, errAccessToken
 	}
 	c, err := parseClaims(payload)
-	if err != nil || !h.acceptable(c, now) {
+	if err != nil {
 		return nil, errAccessToken
 	}
-	return c, nil
+	switch {
+	case h.acceptable(c, now):
+		return c, nil
+	case now.Unix() >= c.Expires && h.acceptable(c, time.Unix(c.Expires-1, 0)):
+		return c, errExpired
+	}
+	return nil, errAccessToken
 }
 
 // maxSkew is how far another replica's clock may be ahead of ours. A token's end gets no such grace.

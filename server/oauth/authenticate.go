@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/grantorhq/grantor/clients"
+	"github.com/grantorhq/grantor/refusals"
 	"github.com/grantorhq/grantor/users"
 )
 
@@ -33,7 +34,9 @@ func (h *Handler) authenticate(ctx context.Context, r *http.Request, form url.Va
 	}
 	client, err := h.Store.RegisteredClient(ctx, sent.id)
 	if errors.Is(err, clients.ErrNotFound) {
-		return nil, invalidClient("unknown client")
+		unknown := invalidClient(refusals.UnknownClient)
+		unknown.Facts.Sent = sent.id
+		return nil, unknown
 	}
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/refusals"
 	"github.com/grantorhq/grantor/storage"
 )
 
@@ -213,7 +214,9 @@ func (h *Handler) checkAuthorization(ctx context.Context, form url.Values) (a *A
 	}
 	client, err := h.Store.RegisteredClient(ctx, form.Get("client_id"))
 	if errors.Is(err, clients.ErrNotFound) {
-		return nil, invalidRequest("the client is not registered")
+		unknown := invalidRequest(refusals.Unlisted)
+		unknown.Facts.Sent = form.Get("client_id")
+		return nil, unknown
 	}
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/refusals"
 	"github.com/grantorhq/grantor/server/session"
 	"github.com/grantorhq/grantor/storage"
 )
@@ -81,7 +82,7 @@ func (h *Handler) Proceed(w http.ResponseWriter, r *http.Request, a *Authorizati
 	trail.Outcome = string(next)
 	// Who signed in for this very request is not who the client asked for: asking again would go round in circles.
 	if a.asks("none") || next == stepSignIn && a.fresh(in) && !a.Again {
-		return h.refuse(w, r, a, &Error{Status: http.StatusBadRequest, Code: string(next), Description: "The person that is asked for is not signed in, or did not allow it yet.", Reason: string(next)})
+		return h.refuse(w, r, a, &Error{Status: http.StatusBadRequest, Code: string(next), Description: "The person that is asked for is not signed in, or did not allow it yet.", Reason: refusals.Cause(next)})
 	}
 	page := "/login"
 	if next == stepConsent {
@@ -133,7 +134,7 @@ func (h *Handler) issue(w http.ResponseWriter, r *http.Request, a *Authorization
 // Deny answers the client that the person said no: RFC 6749 section 4.1.2.1. No row was made.
 func (h *Handler) Deny(w http.ResponseWriter, r *http.Request, a *Authorization) error {
 	TrailOf(r.Context()).Outcome = "denied"
-	return h.refuse(w, r, a, &Error{Status: http.StatusForbidden, Code: "access_denied", Description: "The person did not allow it.", Reason: "denied by the person"})
+	return h.refuse(w, r, a, &Error{Status: http.StatusForbidden, Code: "access_denied", Description: "The person did not allow it.", Reason: refusals.DeniedByPerson})
 }
 
 // Allow remembers the person's decision and goes on.

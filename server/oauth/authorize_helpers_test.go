@@ -23,9 +23,9 @@ func requirePage(t *testing.T, p *servertest.Page) {
 	require.NotContains(t, string(p.Body), "gc1_")
 }
 
-// refusals are the codes that the registry of OAuth extensions errors has for the
+// refusalCodes are the codes that the registry of OAuth extensions errors has for the
 // authorization endpoint.
-var refusals = []string{
+var refusalCodes = []string{
 	"invalid_request", "unauthorized_client", "access_denied", "unsupported_response_type", "invalid_scope", "server_error", "temporarily_unavailable",
 	"interaction_required", "login_required", "account_selection_required", "consent_required", "invalid_request_uri", "invalid_request_object",
 	"request_not_supported", "request_uri_not_supported", "registration_not_supported", "unmet_authentication_requirements", "invalid_target",
@@ -35,7 +35,7 @@ var refusals = []string{
 // untouched state and iss, and gets no code.
 func requireRedirect(t *testing.T, p *servertest.Page, code string) url.Values {
 	t.Helper()
-	require.Contains(t, refusals, code)
+	require.Contains(t, refusalCodes, code)
 	answer := p.Answered()
 	require.Equal(t, code, answer.Get("error"), "%s", p.Location())
 	require.Regexp(t, `^[\x20-\x21\x23-\x5B\x5D-\x7E]+$`, answer.Get("error_description"))

@@ -7,7 +7,9 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/refusals"
 	"github.com/grantorhq/grantor/storage"
+	"github.com/grantorhq/grantor/users"
 )
 
 // Error is a refusal in the words of an RFC. Its description is fixed text, never
@@ -17,14 +19,15 @@ type Error struct {
 	Code        string // registered with IANA
 	Description string
 	Challenge   string // WWW-Authenticate
-	Reason      string
+	Reason      refusals.Cause
+	Facts       refusals.Facts // what the reason is about
 	Cause       error
 }
 
 func (e *Error) Error() string {
 	text := e.Code
 	if e.Reason != "" {
-		text += ": " + e.Reason
+		text += ": " + string(e.Reason)
 	}
 	if e.Cause != nil {
 		text += ": " + e.Cause.Error()
@@ -37,25 +40,25 @@ func (e *Error) Unwrap() error { return e.Cause }
 const basicChallenge = `Basic realm="grantor", charset="UTF-8"`
 
 // The refusals of RFC 6749 section 5.2, and of the RFCs that extend it.
-func invalidRequest(reason string) *Error {
-	return &Error{Status: http.StatusBadRequest, Code: "invalid_request", Description: "The request is malformed: " + reason + ".", Reason: reason}
+func invalidRequest(reason refusals.Cause) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: "invalid_request", Description: "The request is malformed: " + string(reason) + ".", Reason: reason}
 }
 
-func invalidClient(reason string) *Error {
+func invalidClient(reason refusals.Cause) *Error {
 	return &Error{
 		Status: http.StatusUnauthorized, Code: "invalid_client", Description: "Client authentication failed.",
 		Challenge: basicChallenge, Reason: reason,
 	}
 }
 
-func invalidGrant(reason string) *Error {
+func invalidGrant(reason refusals.Cause) *Error {
 	return &Error{
 		Status: http.StatusBadRequest, Code: "invalid_grant", Reason: reason,
 		Description: "The credentials or the token are not valid, have ended, or belong to another client.",
 	}
 }
 
-func unauthorizedClient(reason string) *Error {
+func unauthorizedClient(reason refusals.Cause) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: "unauthorized_client", Description: "The client is not registered for this grant type.", Reason: reason}
 }
 
@@ -63,11 +66,11 @@ func unsupportedGrantType() *Error {
 	return &Error{Status: http.StatusBadRequest, Code: "unsupported_grant_type", Description: "The grant type is not supported.", Reason: "unknown grant type"}
 }
 
-func invalidScope(reason string) *Error {
+func invalidScope(reason refusals.Cause) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: "invalid_scope", Description: "The scope is unknown, malformed, or more than may be granted.", Reason: reason}
 }
 
-func invalidTarget(reason string) *Error {
+func invalidTarget(reason refusals.Cause) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: "invalid_target", Description: "The audience or resource is unknown, or more than may be granted.", Reason: reason}
 }
 
@@ -77,7 +80,7 @@ func missingToken() *Error {
 	return &Error{Status: http.StatusUnauthorized, Challenge: `Bearer realm="grantor"`, Reason: "no access token"}
 }
 
-func invalidToken(reason string) *Error {
+func invalidToken(reason refusals.Cause) *Error {
 	return &Error{
 		Status: http.StatusUnauthorized, Code: "invalid_token", Description: "The access token is not valid or has ended.",
 		Challenge: `Bearer realm="grantor", error="invalid_token"`, Reason: reason,
@@ -87,7 +90,7 @@ func invalidToken(reason string) *Error {
 func insufficientScope(scope string) *Error {
 	return &Error{
 		Status: http.StatusForbidden, Code: "insufficient_scope", Description: "The access token lacks a scope.",
-		Challenge: `Bearer realm="grantor", error="insufficient_scope", scope="` + scope + `"`, Reason: "scope " + scope + " is missing",
+		Challenge: `Bearer realm="grantor", error="insufficient_scope", scope="` + scope + `"`, Reason: refusals.Cause("scope " + scope + " is missing"),
 	}
 }
 
@@ -95,31 +98,67 @@ func insufficientScope(scope string) *Error {
 // first, because fosite turns it into something else.
 func refusal(u *storage.Unit, err error) error {
 	if u.Err != nil {
-		return u.Err
+		return about(u, u.Err)
 	}
 	switch u.Verdict {
 	case grants.Exceeds:
-		return invalidScope("more scope than was granted")
+		return about(u, invalidScope(refusals.Exceeds))
 	case grants.Astray:
-		return invalidTarget("an audience that was not granted")
+		return about(u, invalidTarget(refusals.Astray))
 	case grants.Reused, grants.Overtaken, grants.Dead, grants.Idle, grants.Foreign, grants.Replayed, grants.Repeated, grants.Mismatch:
-		return invalidGrant("token: " + string(u.Verdict))
+		return about(u, invalidGrant("token: "+refusals.Cause(u.Verdict)))
 	}
 	var refused *Error
 	if errors.As(err, &refused) {
-		return refused
+		return about(u, refused)
 	}
 	switch rfc := fosite.ErrorToRFC6749Error(err); rfc.ErrorField {
 	case "invalid_request":
 		return invalidRequest("a parameter is missing or unusable")
 	case "invalid_grant":
-		return invalidGrant("wrong credentials")
+		return wrongPassword(err)
 	case "invalid_scope":
 		return invalidScope("fosite refused the scope")
 	case "unauthorized_client":
 		return unauthorizedClient("fosite refused the grant type")
 	case "invalid_client":
 		return invalidClient("fosite refused the client")
+	}
+	return err
+}
+
+// wrongPassword tells the log and the reference what the answer does not.
+func wrongPassword(err error) *Error {
+	wrong := new(users.WrongPasswordError)
+	switch {
+	case !errors.As(err, &wrong):
+		return invalidGrant(refusals.WrongPassword)
+	case wrong.UserID == "":
+		return invalidGrant(refusals.NoSuchUser)
+	case wrong.Disabled:
+		return invalidGrant(refusals.UserDisabled).of(wrong.UserID)
+	}
+	return invalidGrant(refusals.WrongPassword).of(wrong.UserID)
+}
+
+func (e *Error) of(userID string) *Error {
+	e.Facts.UserID = userID
+	return e
+}
+
+// about adds to a refusal what the unit of work knows of it.
+func about(u *storage.Unit, err error) error {
+	refused := new(Error)
+	if !errors.As(err, &refused) {
+		return err
+	}
+	if u.ID == (grants.ID{}) {
+		return err
+	}
+	f := &refused.Facts
+	f.Session, f.Shown, f.Row = u.ID, u.Generation, refusals.RowOf(u.Grant)
+	if u.Generation == 0 { // a code
+		f.Terms = &refusals.Terms{RedirectURI: refusals.MarkOf(u.RedirectURI), Challenge: refusals.MarkOf(u.Challenge)}
 	}
 	return err
 }

@@ -22,6 +22,7 @@
 //	userinfo.go          OpenID Connect Core section 5.3
 //	metadata.go, jwks.go RFC 8414, OpenID Connect Discovery, RFC 7517
 //	errors.go            what may go wrong, in the words of the RFCs
+//	reference.go         what an answer carries so that grantor explain can say why
 //
 // Every endpoint is a method that writes a success or returns an error; package
 // server renders the error. It promises that a failing store is never mistaken for
@@ -45,6 +46,7 @@ import (
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/keys"
+	"github.com/grantorhq/grantor/refusals"
 	"github.com/grantorhq/grantor/server/session"
 	"github.com/grantorhq/grantor/server/ui"
 	"github.com/grantorhq/grantor/storage"
@@ -53,21 +55,22 @@ import (
 
 // Handler is all endpoints of this package. Fill the exported fields, then call Prepare.
 type Handler struct {
-	Issuer    string
-	Base      string // the path of Issuer, before every path of ours
-	Store     *storage.Store
-	Passwords *users.Passwords
-	Codec     *grants.Codec
-	Opaque    *keys.Box        // opaque access tokens
-	Requests  *keys.Box        // authorization requests that wait for a person
-	Logouts   *keys.Box        // logout requests that do
-	Keys      func() *keys.Set // the current ones
-	Sessions  *session.Manager
-	Pages     *ui.Pages
-	Outbound  *http.Client // for logout tokens: bounded, and not into private networks
-	Log       *slog.Logger // of work that no request waits for
-	Now       func() time.Time
-	Rand      io.Reader
+	Issuer     string
+	Base       string // the path of Issuer, before every path of ours
+	Store      *storage.Store
+	Passwords  *users.Passwords
+	Codec      *grants.Codec
+	Opaque     *keys.Box // opaque access tokens
+	Requests   *keys.Box // authorization requests that wait for a person
+	Logouts    *keys.Box // logout requests that do
+	References *refusals.References
+	Keys       func() *keys.Set // the current ones
+	Sessions   *session.Manager
+	Pages      *ui.Pages
+	Outbound   *http.Client // for logout tokens: bounded, and not into private networks
+	Log        *slog.Logger // of work that no request waits for
+	Now        func() time.Time
+	Rand       io.Reader
 
 	// For clients that are registered without their own.
 	AccessTokenLifetime  time.Duration
@@ -94,6 +97,10 @@ type Trail struct {
 	Grant   string // grant type
 	Session string // grant id
 	Outcome string // "issued", "rotated", "retried", …
+	Reason  string // why the client was refused by an answer that is no failure of ours: a redirect
+
+	Request string // its id
+	Route   string
 }
 
 type trailKey struct{}

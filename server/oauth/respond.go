@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/refusals"
 	"github.com/grantorhq/grantor/server/ui"
 	"github.com/grantorhq/grantor/storage"
 )
@@ -35,7 +36,7 @@ func (h *Handler) answer(a *Authorization, answer url.Values) url.Values {
 
 func formPost(a *Authorization, answer url.Values) ui.FormPost {
 	page := ui.FormPost{Action: a.RedirectURI, Client: a.Name()}
-	for _, name := range []string{"code", "error", "error_description", "state", "iss"} {
+	for _, name := range []string{"code", "error", "error_description", "reference", "state", "iss"} {
 		if answer.Has(name) {
 			page.Fields = append(page.Fields, ui.Field{Name: name, Value: answer.Get(name)})
 		}
@@ -77,11 +78,17 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, a *Authorizatio
 	if trail.Outcome == "" {
 		trail.Outcome = refused.Code
 	}
-	return h.redirect(w, r, a, url.Values{"error": {refused.Code}, "error_description": {refused.Description}})
+	refusal := h.Refusal(r.Context(), refused.Code, refused.Reason, refused.Facts)
+	trail.Reason = refusal.Reason()
+	answer := url.Values{"error": {refused.Code}, "error_description": {refused.Description}}
+	if reference := h.Reference(refusal); reference != "" {
+		answer.Set("reference", reference)
+	}
+	return h.redirect(w, r, a, answer)
 }
 
 func authorizeRefusal(code, description string) *Error {
-	return &Error{Status: http.StatusBadRequest, Code: code, Description: description, Reason: code}
+	return &Error{Status: http.StatusBadRequest, Code: code, Description: description, Reason: refusals.Cause(code)}
 }
 
 // answered is for a request that this person answered before: the back button, or a

@@ -8,6 +8,7 @@ import (
 
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
+	"github.com/grantorhq/grantor/refusals"
 )
 
 // Revoke is POST /oauth2/revoke: RFC 7009. A refresh token, of any generation, ends
@@ -59,7 +60,7 @@ func (h *Handler) revoke(ctx context.Context, clientID, token string) error {
 			return err
 		}
 		if found && !own {
-			return invalidGrant("another client's refresh token")
+			return belonging(invalidGrant(refusals.ForeignRefresh), id)
 		}
 		if found {
 			trail.Session, trail.Outcome = id.String(), "session revoked"
@@ -74,8 +75,15 @@ func (h *Handler) revoke(ctx context.Context, clientID, token string) error {
 		return err
 	}
 	if c.ClientID != clientID {
-		return invalidGrant("another client's access token")
+		id, _ := c.grantID() // zero: it has none
+		return belonging(invalidGrant(refusals.ForeignAccess), id)
 	}
 	trail.Session, trail.Outcome = c.Grant, "access token revoked"
 	return h.Store.Deny(ctx, c.ID, c.expires())
+}
+
+// belonging says which session a refused token is of. The log does not: it is not the caller's.
+func belonging(refused *Error, session grants.ID) *Error {
+	refused.Facts.Session = session
+	return refused
 }

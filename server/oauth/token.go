@@ -76,7 +76,7 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 	}
 	byCookie := renewal && h.fromCookie(r, form, client.Client, "refresh_token")
 	if err := h.prove(ctx, u, grantType, form); err != nil {
-		return h.ended(w, client.Client, byCookie, err)
+		return h.ended(w, client.Client, byCookie, about(u, err))
 	}
 
 	// fosite gets what is left: it must neither read the body or its type again nor judge the audience by its own rules.
@@ -90,7 +90,7 @@ func (h *Handler) Token(w http.ResponseWriter, r *http.Request) error {
 		return h.ended(w, client.Client, byCookie, refusal(u, err))
 	}
 	if err := h.allow(made, grantType, request); err != nil {
-		return err
+		return about(u, err)
 	}
 	response, err := h.provider.NewAccessResponse(ctx, request)
 	trail.Session = sessionOf(u)

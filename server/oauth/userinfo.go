@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/grantorhq/grantor/clients"
+	"github.com/grantorhq/grantor/refusals"
+	"github.com/grantorhq/grantor/storage"
 	"github.com/grantorhq/grantor/users"
 )
 
@@ -20,8 +22,15 @@ func (h *Handler) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	}
 	now := h.Now()
 	c, err := h.readAccessToken(token, now)
+	if errors.Is(err, errExpired) {
+		trail := TrailOf(ctx)
+		trail.Client, trail.Session = c.ClientID, c.Grant
+		expired := invalidToken(refusals.Expired)
+		expired.Facts.Ended = c.expires()
+		return expired
+	}
 	if errors.Is(err, errAccessToken) {
-		return invalidToken("not a live access token")
+		return invalidToken(refusals.NotAccess)
 	}
 	if err != nil {
 		return err
@@ -43,7 +52,7 @@ func (h *Handler) Userinfo(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !alive(c, record) {
-		return invalidToken("revoked")
+		return invalidToken(deadBy(record))
 	}
 	profile, err := record.Profile()
 	if err != nil {
@@ -74,6 +83,17 @@ func (h *Handler) Userinfo(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeNoStore(w, "application/jwt", []byte(signed))
+}
+
+// deadBy says which part of the state behind a token does not let it live.
+func deadBy(record storage.AccessRecord) refusals.Cause {
+	switch {
+	case record.Denied:
+		return refusals.Denied
+	case !record.ClientAlive:
+		return refusals.ClientGone
+	}
+	return refusals.SessionOver
 }
 
 // bearer takes the token from the header (RFC 6750 section 2.1) or, in a POST, from

@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/grantorhq/grantor/refusals"
 )
 
 // Answer is what came back.
@@ -18,7 +21,10 @@ type Answer struct {
 	Header http.Header
 	Body   []byte
 	JSON   map[string]any // of an object
-	t      testing.TB
+	// Refusal is what the answer's reference says, which every error must carry. The
+	// reference itself is taken out of Body, so that answers can be compared.
+	Refusal refusals.Refusal
+	t       testing.TB
 }
 
 // Require ends the test when the status is another one.
@@ -84,6 +90,7 @@ func (w *World) look(r *Request, a *Answer) {
 	require.Equal(t, "nosniff", a.Header.Get("X-Content-Type-Options"), where)
 	html := strings.HasPrefix(a.Header.Get("Content-Type"), "text/html")
 	w.lookAtLocation(a, where)
+	w.lookAtReference(a, where)
 	if a.Status == http.StatusServiceUnavailable && (w.broken || r.Path == "/readyz") {
 		require.NotEmpty(t, a.Header.Get("Retry-After"), where)
 	} else {
@@ -132,6 +139,37 @@ func (w *World) lookAtLocation(a *Answer, where string) {
 	require.Fail(w.t, "redirect to what nobody registered", where+" -> "+to)
 }
 
+var (
+	reference = regexp.MustCompile(`ge1_[A-Za-z0-9_-]+`)
+	refused   = regexp.MustCompile(`[?&#]error=|name="error"|page-problem`)
+)
+
+// lookAtReference: an error in any form carries a reference of one length, which says
+// what the log says, by a cause that has a number; whatever is none carries none.
+func (w *World) lookAtReference(a *Answer, where string) {
+	t := w.t
+	t.Helper()
+	location := a.Header.Get("Location")
+	found := reference.FindString(location + "\n" + string(a.Body))
+	if !refused.MatchString(location+"\n"+string(a.Body)) && a.Text("error") == "" {
+		require.Empty(t, found, where)
+		return
+	}
+	require.Len(t, found, refusals.Length, where)
+	references, err := refusals.New(w.Keyring)
+	require.NoError(t, err)
+	a.Refusal, err = references.Open(found)
+	require.NoError(t, err, where)
+	require.NotEmpty(t, a.Refusal.Cause, "a cause without a number: "+where)
+	require.NotEmpty(t, a.Refusal.Code, "a code without a number: "+where)
+	require.NotEmpty(t, a.Refusal.Route, "a route without a number: "+where)
+	require.Equal(t, a.Header.Get("X-Request-Id"), a.Refusal.Request, where)
+	if code := a.Text("error"); code != "" {
+		require.Equal(t, code, a.Refusal.Code, where)
+	}
+	a.Body = bytes.ReplaceAll(a.Body, []byte(found), []byte("ge1_"))
+}
+
 // lookAtPage is L-02: true of every page, whatever its status.
 func (w *World) lookAtPage(a *Answer, where string) {
 	t := w.t
@@ -156,8 +194,10 @@ func (w *World) lookAtError(r *Request, a *Answer, where string) {
 	var body struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
+		Reference   string `json:"reference"`
 	}
 	require.NoError(t, json.Unmarshal(a.Body, &body), where)
+	require.NotEmpty(t, body.Reference, where)
 	require.True(t, registered[body.Error], where)
 	require.NotEmpty(t, body.Description, where)
 	for _, c := range []byte(body.Description) {

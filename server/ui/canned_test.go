@@ -27,7 +27,7 @@ func hostile() []shown {
 		{"evil_consent_native", ui.Consent{Request: evil, CSRF: evil, Client: evil, Host: evil, User: evil, Scopes: []string{evil}, Native: true}},
 		{"evil_sign_out", ui.SignOut{CSRF: evil, Request: evil, User: evil, Client: evil}},
 		{"evil_done", ui.Done{Continue: "JavaScript:alert(1)//https://a.test", Client: evil}},
-		{"evil_problem", ui.Problem{Kind: ui.ProblemRequest, Code: evil, Description: evil, RequestID: evil}},
+		{"evil_problem", ui.Problem{Kind: ui.ProblemRequest, Code: evil, Description: evil, RequestID: evil, Reference: evil}},
 		{"evil_form_post", ui.FormPost{Action: "https://a.test:1/cb?a=\"><script>alert(1)</script>", Client: evil, Fields: []ui.Field{{Name: evil, Value: evil}}}},
 		{"evil_account", ui.Account{
 			CSRF: evil, User: evil, Email: evil, Minimum: 8, Now: noon,
@@ -37,6 +37,9 @@ func hostile() []shown {
 		}},
 	}
 }
+
+// sealed is as long as every reference.
+const sealed = "ge1_DUvrMCRm3rJHUerInnb3n-3ex_yxpJFyoHnGGt4p_VPIFWjxgwUBg4_9rUFr8lXlhEq9l1wzkRk3K2kmoX8efylgGI_XCd5o1miYnrZfyxrXMmJr1E7Ff4q3kUyhPrONlBWN9laxdkLO4Kd9X8-UJQYdN2qEGTcjARdNtjSOZNnVEU2OuTKc3NTTHVx9dxb-"
 
 // canned is every page in each of its states.
 func canned() []shown {
@@ -85,16 +88,16 @@ func canned() []shown {
 		{"signed_out", ui.SignedOut{}},
 		{"done", ui.Done{Continue: "com.example.notes:/cb", Client: "Notes"}},
 		{"done_plain", ui.Done{}},
-		{"problem_request", ui.Problem{Kind: ui.ProblemRequest, Code: "invalid_request", Description: "The redirect_uri is not registered for this client.", RequestID: "kx5cvu2j6sgbd4eq"}},
+		{"problem_request", ui.Problem{Kind: ui.ProblemRequest, Code: "invalid_request", Description: "The redirect_uri is not registered for this client.", RequestID: "kx5cvu2j6sgbd4eq", Reference: sealed}},
 		{"problem_notfound", ui.Problem{Kind: ui.ProblemNotFound}},
 		{"problem_expired", ui.Problem{Kind: ui.ProblemExpired}},
-		{"problem_forbidden", ui.Problem{Kind: ui.ProblemForbidden, RequestID: "kx5cvu2j6sgbd4eq"}},
+		{"problem_forbidden", ui.Problem{Kind: ui.ProblemForbidden, RequestID: "kx5cvu2j6sgbd4eq", Reference: sealed}},
 		{"problem_method", ui.Problem{Kind: ui.ProblemMethod}},
 		{"problem_toolarge", ui.Problem{Kind: ui.ProblemTooLarge}},
 		{"problem_throttled", ui.Problem{Kind: ui.ProblemThrottled}},
 		{"problem_busy", ui.Problem{Kind: ui.ProblemBusy}},
-		{"problem_unavailable", ui.Problem{Kind: ui.ProblemUnavailable, RequestID: "kx5cvu2j6sgbd4eq"}},
-		{"problem_internal", ui.Problem{RequestID: "kx5cvu2j6sgbd4eq"}},
+		{"problem_unavailable", ui.Problem{Kind: ui.ProblemUnavailable, RequestID: "kx5cvu2j6sgbd4eq", Reference: sealed}},
+		{"problem_internal", ui.Problem{RequestID: "kx5cvu2j6sgbd4eq", Reference: sealed}},
 		{"form_post", ui.FormPost{Action: "https://photos.example.com/cb", Client: "Photo Album", Fields: []ui.Field{{Name: "code", Value: "gc1_x"}, {Name: "state", Value: `"><script>alert(1)</script>`}, {Name: "iss", Value: "https://id.example.org"}}}},
 		{"form_post_plain", ui.FormPost{Action: "com.example.notes:/cb", Fields: []ui.Field{{Name: "error", Value: "access_denied"}}}},
 		{"account", account},

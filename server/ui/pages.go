@@ -86,6 +86,7 @@ type Problem struct {
 	Code        string      // the protocol's error code, for who writes the application
 	Description string      // a fixed English sentence, for the same reader
 	RequestID   string      // to find it in the log
+	Reference   string      // what grantor explain takes
 }
 
 // FormPost carries an authorization response to the application: OAuth 2.0 Form Post
