@@ -105,7 +105,7 @@ var (
 	routes = []string{
 		"unknown", "/oauth2/auth", "/oauth2/token", "/oauth2/introspect", "/oauth2/revoke", "/userinfo", "/.well-known/openid-configuration",
 		"/.well-known/oauth-authorization-server", "/.well-known/jwks.json", "/oauth2/logout", "/login", "/consent", "/logout", "/account", "/",
-		"/ui/style.css", "/ui/logo", "/ui/icon", "/healthz", "/readyz",
+		"/ui/style.css", "/ui/logo", "/ui/icon", "/healthz", "/readyz", "/oauth2/error",
 	}
 	grantTypes = []string{"authorization_code", "refresh_token", "client_credentials", "password"}
 )

@@ -93,8 +93,15 @@ func Find(text string) (string, error) {
 	case len(text)-start < Length:
 		return "", fmt.Errorf("%w: it is cut off, a whole one has %d characters", ErrReference, Length)
 	}
-	return text[start : start+Length], nil
+	reference := text[start : start+Length]
+	if strings.ContainsFunc(reference, func(r rune) bool { return !strings.ContainsRune(alphabet, r) }) {
+		return "", ErrReference
+	}
+	return reference, nil
 }
+
+// alphabet is base64url's.
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 var requestIDs = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 

@@ -43,6 +43,7 @@ type route struct {
 func (s *Server) table() []route {
 	return []route{
 		{path: "/oauth2/auth", methods: both(s.oauth.Authorize, s.oauth.Authorize), body: formLimit, page: true, crossSite: true},
+		{path: "/oauth2/error", methods: get(s.oauth.ErrorPage), page: true},
 		{path: "/oauth2/token", methods: post(s.oauth.Token), cors: corsRegistered, body: formLimit},
 		{path: "/oauth2/introspect", methods: post(s.oauth.Introspect), body: formLimit},
 		{path: "/oauth2/revoke", methods: post(s.oauth.Revoke), cors: corsRegistered, body: formLimit},

@@ -25,8 +25,8 @@ func (c *cli) explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "explain REFERENCE", Short: "Say exactly why a request was refused",
 		Long: `Say exactly why a request was refused, by the reference that its answer carried:
-the member "reference" of the JSON, the parameter of the redirect, the last line of
-the error page. It may be pasted with what stands around it.`,
+the member "reference" of the JSON, the error_uri of a redirect, the last line of the
+error page. It may be pasted with what stands around it.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 { // more are one that was pasted with blanks
 				return &usageError{message: cmd.CommandPath() + " needs REFERENCE", hint: referenceHint}

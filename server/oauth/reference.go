@@ -2,9 +2,11 @@ package oauth
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/refusals"
+	"github.com/grantorhq/grantor/server/ui"
 )
 
 // Refusal is what there is to know about the request that is refused.
@@ -28,4 +30,21 @@ func (h *Handler) Reference(r refusals.Refusal) string {
 		return ""
 	}
 	return text
+}
+
+// errorPath is where the error_uri of a redirect leads.
+const errorPath = "/oauth2/error"
+
+// ErrorPage is GET /oauth2/error, the page that RFC 6749 section 4.1.2.1 calls error_uri.
+// It shows the reference to whoever has it, and does not open it: why is for operators.
+func (h *Handler) ErrorPage(w http.ResponseWriter, r *http.Request) error {
+	query, err := ReadQuery(r)
+	if err != nil {
+		return err
+	}
+	reference, err := refusals.Find(query.Get("reference"))
+	if err != nil {
+		return invalidRequest("a parameter is missing or unusable")
+	}
+	return h.Pages.Write(w, r, ui.View{Status: http.StatusOK}, ui.Problem{Kind: ui.ProblemRefused, Reference: reference})
 }

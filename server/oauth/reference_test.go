@@ -5,6 +5,8 @@ import (
 	"go/ast"
 	"go/parser"
 	gotoken "go/token"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -159,7 +161,9 @@ func TestReference_of_the_authorization_endpoint_R31(t *testing.T) {
 			require.Equal(t, c.page.Answered().Get("error"), c.page.Refusal.Code, "%s, %s", mode, name)
 			require.Equal(t, "c1", c.page.Refusal.Client)
 			if mode != "form_post" {
-				require.Len(t, c.page.Answered().Get("reference"), refusals.Length, "%s, %s", mode, name)
+				uri, reference, _ := strings.Cut(c.page.Answered().Get("error_uri"), "?reference=")
+				require.Equal(t, w.Issuer+"/oauth2/error", uri)
+				require.Len(t, reference, refusals.Length, "%s, %s", mode, name)
 			}
 		}
 	}
@@ -257,5 +261,27 @@ func TestReference_every_cause_in_the_source_has_a_number(t *testing.T) {
 	require.Greater(t, found, 60)
 	for _, verdict := range []grants.Verdict{grants.Reused, grants.Overtaken, grants.Dead, grants.Idle, grants.Foreign, grants.Replayed, grants.Repeated, grants.Mismatch} {
 		require.Contains(t, refusals.Causes(), "token: "+refusals.Cause(verdict))
+	}
+}
+
+// error_uri leads to a page that shows the reference and nothing of what is in it.
+func TestReference_has_a_page_R34(t *testing.T) {
+	t.Parallel()
+	w := servertest.New(t, servertest.Setup{})
+	uri := w.Browser().Authorize("c1", "scope", "evil").Answered().Get("error_uri")
+	show := func(path string) *httptest.ResponseRecorder {
+		a := httptest.NewRecorder()
+		w.Handler().ServeHTTP(a, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody))
+		return a
+	}
+	a := show(strings.TrimPrefix(uri, w.Issuer))
+	require.Equal(t, 200, a.Code)
+	_, reference, _ := strings.Cut(uri, "=")
+	require.Contains(t, a.Body.String(), reference)
+	require.NotContains(t, a.Body.String(), "scope")
+	for _, query := range []string{"", "?reference=", "?reference=evil", "?reference=ge1_" + strings.Repeat("%3Cb%3E", 70), "?reference=" + reference[1:]} {
+		a := show("/oauth2/error" + query)
+		require.Equal(t, 400, a.Code, query)
+		require.NotContains(t, a.Body.String(), "<b>")
 	}
 }

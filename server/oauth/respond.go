@@ -36,7 +36,7 @@ func (h *Handler) answer(a *Authorization, answer url.Values) url.Values {
 
 func formPost(a *Authorization, answer url.Values) ui.FormPost {
 	page := ui.FormPost{Action: a.RedirectURI, Client: a.Name()}
-	for _, name := range []string{"code", "error", "error_description", "reference", "state", "iss"} {
+	for _, name := range []string{"code", "error", "error_description", "error_uri", "state", "iss"} {
 		if answer.Has(name) {
 			page.Fields = append(page.Fields, ui.Field{Name: name, Value: answer.Get(name)})
 		}
@@ -82,7 +82,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, a *Authorizatio
 	trail.Reason = refusal.Reason()
 	answer := url.Values{"error": {refused.Code}, "error_description": {refused.Description}}
 	if reference := h.Reference(refusal); reference != "" {
-		answer.Set("reference", reference)
+		answer.Set("error_uri", h.Issuer+errorPath+"?reference="+reference)
 	}
 	return h.redirect(w, r, a, answer)
 }

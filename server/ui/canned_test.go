@@ -89,6 +89,7 @@ func canned() []shown {
 		{"done", ui.Done{Continue: "com.example.notes:/cb", Client: "Notes"}},
 		{"done_plain", ui.Done{}},
 		{"problem_request", ui.Problem{Kind: ui.ProblemRequest, Code: "invalid_request", Description: "The redirect_uri is not registered for this client.", RequestID: "kx5cvu2j6sgbd4eq", Reference: sealed}},
+		{"problem_refused", ui.Problem{Kind: ui.ProblemRefused, Reference: sealed}},
 		{"problem_notfound", ui.Problem{Kind: ui.ProblemNotFound}},
 		{"problem_expired", ui.Problem{Kind: ui.ProblemExpired}},
 		{"problem_forbidden", ui.Problem{Kind: ui.ProblemForbidden, RequestID: "kx5cvu2j6sgbd4eq", Reference: sealed}},

@@ -69,6 +69,7 @@ type ProblemKind string
 // What can go wrong, as a person needs to know it.
 const (
 	ProblemRequest     ProblemKind = "request"     // an application sent a request that can not be answered
+	ProblemRefused     ProblemKind = "refused"     // an application was told so; this is the page that it was pointed to
 	ProblemNotFound    ProblemKind = "notfound"    // there is no such page
 	ProblemExpired     ProblemKind = "expired"     // the form is too old: begin again
 	ProblemForbidden   ProblemKind = "forbidden"   // the form did not come from our page (CSRF)
