@@ -31,7 +31,7 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], process{
 		environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		now: time.Now, rand: rand.Reader,
+		now: clock(), rand: rand.Reader,
 		hangups: func(c chan<- os.Signal) {
 			signal.Ignore(syscall.SIGPIPE) // a server goes on when who read its log does not
 			signal.Notify(c, syscall.SIGHUP)

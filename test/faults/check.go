@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// invariant is one of attacks.md section 18. INV4 (codes) has no load here yet.
+// invariant is one of attacks.md section 18.
 type invariant string
 
 const (
 	oneLive   invariant = "INV1"  // one live refresh token a grant, one text a generation
 	nothing   invariant = "INV2"  // nothing acknowledged is lost, nobody is locked out
 	noReturn  invariant = "INV3"  // nothing ended lives again
+	once      invariant = "INV4"  // a code is honoured at most once
 	noMixup   invariant = "INV5"  // an answer belongs to its request
 	honest    invariant = "INV6"  // 503 with Retry-After in time; nothing false
 	selfHeals invariant = "INV7"  // serves again in time, by itself
@@ -26,7 +27,7 @@ const (
 	noSecrets invariant = "INV12" // no secret, no panic in a log
 )
 
-var invariants = []invariant{oneLive, nothing, noReturn, noMixup, honest, selfHeals, recovers, verifies, baseline, noOrphans, noSecrets}
+var invariants = []invariant{oneLive, nothing, noReturn, once, noMixup, honest, selfHeals, recovers, verifies, baseline, noOrphans, noSecrets}
 
 // violation is one broken promise with the line of the journal that shows it.
 type violation struct {
@@ -43,6 +44,7 @@ type rules struct {
 	late     time.Duration // an answer that takes longer is none; 0: tooLate
 	stopped  bool          // the fault stops replicas, so some requests get no answer in time
 	flawless bool          // no request may go without a fact
+	storm    time.Duration // more than this, and twice of what is usual, is too long a wait in a storm of sign-ins; 0: there is none
 }
 
 // finding is what a journal shows.
@@ -53,6 +55,7 @@ type finding struct {
 	acked      int             // renewals
 	logins     [2]int          // ok, unknown
 	late       int             // renewals refused because the retry window was over: as documented
+	remark     string          // what else was measured
 	recoveries []time.Duration // from each lift until all that must serve do
 }
 
@@ -63,11 +66,14 @@ type history struct {
 	texts  map[int64]string // fingerprint of each generation
 	first  map[int64]int64  // when each generation was first acknowledged
 
-	newest    int64 // generation acknowledged
-	shown     int64 // newest generation that anybody showed
-	mayEnd    int64 // from then on it may have been ended by its own client; never: not at all
-	ended     int64 // from then on it surely is
-	lockedOut bool  // told once
+	shows     int           // of its code
+	stays     bool          // its row may be live after the end
+	codes     map[class]int // what became of showing its code
+	newest    int64         // generation acknowledged
+	shown     int64         // newest generation that anybody showed
+	mayEnd    int64         // from then on it may have been ended by its own client; never: not at all
+	ended     int64         // from then on it surely is
+	lockedOut bool          // told once
 }
 
 const never = int64(1) << 62
@@ -87,7 +93,7 @@ func check(events []event, r rules) *finding {
 		}
 		h := f.grants[e.Grant]
 		if h == nil {
-			h = &history{id: e.Grant, texts: map[int64]string{}, first: map[int64]int64{}, mayEnd: never, ended: never}
+			h = &history{id: e.Grant, codes: map[class]int{}, texts: map[int64]string{}, first: map[int64]int64{}, mayEnd: never, ended: never}
 			f.grants[e.Grant] = h
 		}
 		h.events = append(h.events, e)
@@ -102,6 +108,7 @@ func check(events []event, r rules) *finding {
 		f.replay(h, r)
 	}
 	f.recovery(events, r)
+	f.storms(events, r)
 	slices.SortFunc(f.violations, func(a, b violation) int { return a.Line - b.Line })
 	return f
 }
@@ -117,7 +124,13 @@ func (f *finding) plain(e event, r rules) {
 	case opMeasure:
 		f.violate(baseline, e, "%s", e.Note)
 		return
-	case opDrain:
+	case opReturn:
+		f.violate(noReturn, e, "%s", e.Note)
+		return
+	case opRemains:
+		f.violate(noOrphans, e, "%s", e.Note)
+		return
+	case opDrain, opProbe:
 		f.violate(honest, e, "%s", e.Note)
 		return
 	}
@@ -127,7 +140,7 @@ func (f *finding) plain(e event, r rules) {
 		f.acked++
 	case e.Op == opLogin && e.Class == ok:
 		f.logins[0]++
-	case e.Op == opLogin && e.Class == unknown:
+	case (e.Op == opLogin || e.Op == opAuthorize) && e.Class == unknown:
 		f.logins[1]++
 	}
 	switch {
@@ -139,7 +152,8 @@ func (f *finding) plain(e event, r rules) {
 		f.violate(noMixup, e, "%s", e.Wrong)
 	case e.Status >= 500 && (e.Status != 503 || !e.Retry):
 		f.violate(honest, e, "%s: status %d, Retry-After: %t", e.Op, e.Status, e.Retry)
-	case e.Class == refused && e.Op != opRefresh && e.Op != opReplay:
+	case e.Class == refused && (e.Doomed || e.Op == opTry):
+	case e.Class == refused && e.Op != opRefresh && e.Op != opReplay && e.Op != opRedeem:
 		f.violate(honest, e, "%s: refused with %d %s", e.Op, e.Status, e.Error)
 	case e.Class == refused && (e.Error != "invalid_grant" || e.Status != 400):
 		f.violate(honest, e, "%s: refused with %d %s instead of invalid_grant", e.Op, e.Status, e.Error)
@@ -187,6 +201,8 @@ func (f *finding) replay(h *history, r rules) {
 				}
 				oldest = min(oldest, e.Shown)
 			}
+		case opRedeem:
+			f.redeemed(h, e)
 		case opIntrospect:
 			f.introspected(h, e)
 		}
@@ -196,12 +212,16 @@ func (f *finding) replay(h *history, r rules) {
 // learn collects what counts for the grant's whole story.
 func (h *history) learn(e event) {
 	h.shown = max(h.shown, e.Shown)
+	if e.Op == opRedeem {
+		h.shows++
+	}
 	if e.Got > 0 {
 		h.newest = max(h.newest, e.Got)
 		if first, known := h.first[e.Got]; !known || e.End < first {
 			h.first[e.Got] = e.End
 		}
 	}
+	h.stays = h.stays || e.Op == opRevoke && e.Doomed
 	if e.Op == opRevoke || e.Op == opReplay {
 		h.mayEnd = min(h.mayEnd, e.Begin)
 		if e.Op == opRevoke && e.Class == ok || e.Op == opReplay && e.Class == refused {
@@ -231,6 +251,18 @@ func (h *history) used() func(generation int64) int64 {
 	return func(generation int64) int64 {
 		i, _ := slices.BinarySearch(list, generation+1)
 		return earliest[i]
+	}
+}
+
+// redeemed judges a code that is shown. That it was refused is right when it may have been
+// honoured before, also if nobody got the answer.
+func (f *finding) redeemed(h *history, e event) {
+	h.codes[e.Class]++
+	switch {
+	case e.Class == ok && h.codes[ok] > 1:
+		f.violate(once, e, "a code was honoured %d times", h.codes[ok])
+	case e.Class == refused && h.codes[refused] == h.shows:
+		f.violate(nothing, e, "a code was refused that nobody had got anything for")
 	}
 }
 
@@ -350,7 +382,7 @@ func (f *finding) audit(rows []row) {
 		switch {
 		case row.revoked && h.mayEnd == never:
 			f.violate(nothing, e, "the row is ended (%s), and nobody ended it", row.reason)
-		case !row.revoked && h.ended != never && !h.lockedOut:
+		case !row.revoked && h.ended != never && !h.lockedOut && !h.stays:
 			f.violate(noReturn, e, "the row is live, and its end was acknowledged")
 		}
 	}

@@ -29,12 +29,14 @@ const (
 // other, except where it says so.
 type application struct {
 	st     *stage
-	number int
 	chance *dice
 	user   account
 	newest refresh
 	access string
 	spent  []refresh // tokens that came before, the newest last
+
+	browser browser
+	as      *credentials // nil: the client web
 }
 
 type account struct{ id, name, password string }
@@ -44,6 +46,7 @@ type credentials struct{ id, secret string }
 // habits are what an application does, each once in so many turns; 0: never.
 type habits struct {
 	introspect, twice, revoke, replay, verify, hangUp int
+	leave                                             int // forgets its session, which stays, and signs in anew
 }
 
 // work goes on until ctx ends, and then brings its last request to an end.
@@ -59,6 +62,8 @@ func (a *application) work(ctx context.Context) {
 			a.revoke(ctx)
 		case rolls(h.replay) && len(a.spent) > 1:
 			a.replay(ctx)
+		case rolls(h.leave):
+			a.newest, a.access, a.spent = refresh{}, "", nil
 		case rolls(h.introspect):
 			a.introspect()
 		case rolls(h.verify):
@@ -92,7 +97,11 @@ func (a *application) settle(limit time.Duration) bool {
 	return false
 }
 
+// login is by password or by code, as it comes.
 func (a *application) login(ctx context.Context) bool {
+	if a.chance.once(2) {
+		return a.byCode(ctx)
+	}
 	for ctx.Err() == nil {
 		e, body := a.ask(opLogin, "/oauth2/token", url.Values{"grant_type": {"password"}, "username": {a.user.name}, "password": {a.user.password}})
 		if e.Class == ok {
@@ -197,7 +206,7 @@ func (a *application) introspect() {
 		switch err := json.Unmarshal(body, &said); {
 		case err != nil || said.Active == nil:
 			e.Wrong = "200 without an answer"
-		case *said.Active && (said.Subject != a.user.id || said.Client != a.st.web.id):
+		case *said.Active && (said.Subject != a.user.id || said.Client != a.client().id):
 			e.Wrong = "somebody else's token is described"
 		default:
 			e.Active = *said.Active
@@ -303,8 +312,9 @@ func (a *application) read(e *event, body []byte) (got pair) {
 	var said struct {
 		Access  string `json:"access_token"`
 		Refresh string `json:"refresh_token"`
+		Seconds int    `json:"expires_in"`
 	}
-	if json.Unmarshal(body, &said) != nil || said.Access == "" {
+	if json.Unmarshal(body, &said) != nil || said.Access == "" || said.Seconds <= 0 {
 		e.Wrong = "200 without tokens"
 		return got
 	}
@@ -315,7 +325,7 @@ func (a *application) read(e *event, body []byte) (got pair) {
 		return got
 	}
 	whose, err := readClaims(said.Access)
-	if err != nil || whose.Subject != a.user.id || whose.Client != a.st.web.id {
+	if err != nil || whose.Subject != a.user.id || whose.Client != a.client().id {
 		e.Wrong = "somebody else's access token"
 	}
 	e.Got, e.Token = token.generation, fingerprint(token.text)
@@ -333,6 +343,13 @@ func (a *application) ask(what op, path string, form url.Values) (event, []byte)
 	return e, body
 }
 
+func (a *application) client() credentials {
+	if a.as != nil {
+		return *a.as
+	}
+	return a.st.web
+}
+
 func (a *application) post(e *event, path string, form url.Values) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.st.world.patience())
 	defer cancel()
@@ -341,23 +358,29 @@ func (a *application) post(e *event, path string, form url.Values) ([]byte, erro
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	as := a.st.web
+	as := a.client()
 	if path == "/oauth2/introspect" {
 		as = a.st.api
 	}
 	request.SetBasicAuth(as.id, as.secret)
+	body, _, err := a.send(e, request)
+	return body, err
+}
+
+// send writes into e what is known of the answer.
+func (a *application) send(e *event, request *http.Request) ([]byte, http.Header, error) {
 	response, err := a.st.browser.Do(request)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(bufio.NewReader(response.Body))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	e.By = response.Header.Get(servedBy)
 	if response.Header.Get(noAnswer) != "" {
-		return nil, errNobody
+		return nil, nil, errNobody
 	}
 	e.Status, e.Retry = response.StatusCode, response.Header.Get("Retry-After") != ""
 	var said struct {
@@ -366,14 +389,14 @@ func (a *application) post(e *event, path string, form url.Values) ([]byte, erro
 	_ = json.Unmarshal(body, &said) // not every body is JSON
 	e.Error = said.Error
 	switch {
-	case e.Status == http.StatusOK:
+	case e.Status == http.StatusOK || e.Status == http.StatusSeeOther:
 		e.Class = ok
 	case e.Status >= 400 && e.Status < 500:
 		e.Class = refused
 	default:
 		e.Class, e.Cause = unknown, fmt.Sprint(e.Status)
 	}
-	return body, nil
+	return body, response.Header, nil
 }
 
 var errNobody = errors.New("no replica answered")

@@ -22,6 +22,7 @@ type control struct {
 	tamper   func() func(*exchange)        // answers of the replicas change on their way
 	sabotage func(context.Context, *stage) // the database changes behind them
 	blind    bool                          // the balancer does not ask /readyz
+	onSchema string                        // SQL after a migration
 }
 
 var (
@@ -47,6 +48,7 @@ var (
 	}
 	stale  = &control{name: "stale", about: "a renewal is answered with what the one before got", expects: []invariant{oneLive}, tamper: staleAnswers}
 	forked = &control{name: "forked", about: "a renewal is answered with a second token of the same generation", expects: []invariant{oneLive}, tamper: forkedAnswers}
+	again  = &control{name: "again", about: "a code that was honoured is honoured again", expects: []invariant{once}, tamper: honouredAgain}
 	cached = &control{name: "cached", about: "introspection is answered from a cache", expects: []invariant{noReturn}, tamper: cachedIntrospection}
 
 	fewKeys    = &control{name: "few-keys", about: "the JWKS holds only the newest key of an algorithm", expects: []invariant{verifies}, tamper: newestKeys}
@@ -124,6 +126,24 @@ func forkedAnswers() func(*exchange) {
 			x.body = []byte(strings.Replace(string(x.body), got.text, got.text[:len(got.text)-1]+string(other), 1))
 		}
 		given[got.text] = true
+	}
+}
+
+func honouredAgain() func(*exchange) {
+	var mu sync.Mutex
+	honoured := map[string][]byte{}
+	return func(x *exchange) {
+		code := x.form.Get("code")
+		if x.path != "/oauth2/token" || code == "" {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if before, known := honoured[code]; known && x.status == http.StatusBadRequest {
+			x.status, x.body = http.StatusOK, before
+		} else if x.status == http.StatusOK {
+			honoured[code] = x.body
+		}
 	}
 }
 

@@ -20,14 +20,18 @@ type fault struct {
 	settings     []string // of the program: GRANTOR_ variables without the prefix
 	linked       bool     // the replicas reach PostgreSQL through a link
 	sqlite       bool
-	own          bool   // PostgreSQL is the stage's own
-	room         string // of a file system that holds the database alone: "64m"; "": it is where all is
-	calm         bool   // clients pause between requests
+	own          bool          // PostgreSQL is the stage's own
+	room         string        // of a file system that holds the database alone: "64m"; "": it is where all is
+	calm         bool          // clients pause between requests
+	clocked      bool          // the clocks of the replicas can be set wrong
+	rounds       int           // in a whole run, at least
+	storm        time.Duration // see rules
 
 	window   time.Duration // the retry window
 	heal     time.Duration // in which all serve again
 	stopped  bool          // replicas stop, so some requests get no answer in time
 	flawless bool          // no request may fail at all
+	planned  bool          // it counts for -restarts and -requests
 	counted  bool          // its renewals count for -acknowledged
 
 	every    [2]time.Duration                    // the pause before each injection
@@ -37,11 +41,11 @@ type fault struct {
 }
 
 func (f *fault) rules(slack int) rules {
-	return rules{window: f.window, heal: f.heal * time.Duration(slack), late: tooLate * time.Duration(slack), stopped: f.stopped, flawless: f.flawless}
+	return rules{window: f.window, heal: f.heal * time.Duration(slack), late: tooLate * time.Duration(slack), storm: f.storm * time.Duration(slack), stopped: f.stopped, flawless: f.flawless}
 }
 
 // mixed is what most stages are loaded with.
-var mixed = habits{introspect: 12, twice: 15, revoke: 120, replay: 150}
+var mixed = habits{introspect: 12, twice: 15, revoke: 120, replay: 150, leave: 60}
 
 const (
 	// An outage that lasts longer than the retry window ends the sessions whose last
@@ -66,7 +70,7 @@ func faults() []*fault {
 		{
 			name: "postgres-crash", ids: "F-03", about: "SIGKILL of PostgreSQL's whole process tree, and a new start after up to a second",
 			counted: true, every: [2]time.Duration{1500 * time.Millisecond, 3 * time.Second},
-			inject: crashPostgres, controls: []*control{uncommit, revive},
+			inject: crashPostgres, controls: []*control{uncommit, revive, again},
 		},
 		{
 			name: "postgres-restart", ids: "F-04", about: "shutdown of PostgreSQL, smart, fast or immediate, and a new start",
@@ -103,23 +107,77 @@ func faults() []*fault {
 			every: [2]time.Duration{time.Second, 2 * time.Second}, inject: forbidWrites, controls: []*control{falseSuccess},
 		},
 		{
+			name: "database-refuses", ids: "F-07", about: "PostgreSQL refuses connections for up to 30 s; health, metadata and keys are asked for on every replica meanwhile",
+			linked: true, settings: []string{"RETRY_WINDOW=60s"}, window: longWindow, every: [2]time.Duration{time.Second, 2 * time.Second},
+			inject: refuseConnections, controls: []*control{falseRefusal},
+		},
+		{
+			name: "statements-refused", ids: "F-13", about: "one statement in three is answered with an SQLSTATE of the classes 08, 53 and 57, or 25006, one code after the other, for 0.1 to 0.4 s each",
+			linked: true, every: [2]time.Duration{50 * time.Millisecond, 300 * time.Millisecond},
+			inject: refuseStatements(farewells(), shortcomings()), controls: []*control{falseRefusal, falseSuccess},
+		},
+		{
+			name: "statements-rolled-back", ids: "F-12", about: "one statement in four is answered with 40001 or 40P01 all the time; no request may fail",
+			linked: true, flawless: true, every: [2]time.Duration{time.Millisecond, 2 * time.Millisecond},
+			inject: rollBack, controls: []*control{stale},
+		},
+		{
 			name: "serializable", ids: "F-12", about: "every transaction is SERIALIZABLE, two tabs often share a token, and another program touches the same rows",
-			habits: habits{introspect: 20, twice: 3, revoke: 120, replay: 150}, every: [2]time.Duration{20 * time.Millisecond, 60 * time.Millisecond},
+			habits: habits{introspect: 20, twice: 3, revoke: 120, replay: 150, leave: 60}, every: [2]time.Duration{20 * time.Millisecond, 60 * time.Millisecond},
 			before: serializable, inject: touchRows, controls: []*control{forked},
 		},
 		{
-			name: "races", ids: "F-14, F-16", about: "one session is renewed, introspected and revoked by six at once",
-			applications: 8, every: [2]time.Duration{time.Millisecond, 5 * time.Millisecond},
+			name: "races", ids: "F-16", about: "one session is renewed, introspected and revoked by six at once",
+			applications: 8, rounds: 2000, every: [2]time.Duration{time.Millisecond, 2 * time.Millisecond},
 			inject: race, controls: []*control{cached, revive},
 		},
 		{
+			name: "refresh-races", ids: "F-14", about: "one refresh token is shown by 2, 8 or 50 at once, over both replicas",
+			applications: 8, rounds: 2000, every: [2]time.Duration{time.Millisecond, 2 * time.Millisecond},
+			inject: raceRenewals, controls: []*control{forked},
+		},
+		{
+			name: "code-races", ids: "F-15", about: "one code is redeemed by 2, 8 or 50 at once, over both replicas",
+			applications: 8, rounds: 2000, every: [2]time.Duration{time.Millisecond, 2 * time.Millisecond},
+			inject: raceCode, controls: []*control{again},
+		},
+		{
+			name: "accounts-ended", ids: "F-17", about: "a user is disabled or deleted, or a client deleted, by the command line, while four sign in as them, renew and look",
+			applications: 8, every: [2]time.Duration{time.Millisecond, 2 * time.Millisecond},
+			inject: endAccount, controls: []*control{revive, cached},
+		},
+		{
+			name: "clock-skewed", ids: "F-18", about: "the clock of one of two replicas is 2 or 5 s ahead or behind for 1 to 2 s: within the retry window",
+			clocked: true, every: [2]time.Duration{500 * time.Millisecond, 1500 * time.Millisecond},
+			inject: stepClock(2*time.Second, 5*time.Second), controls: []*control{uncommit, revive},
+		},
+		{
+			name: "clock-jumps", ids: "F-18", about: "the clock of one of two replicas is 30 s or an hour ahead or behind for 1 to 2 s; nobody shows a token or a code twice",
+			clocked: true, habits: habits{introspect: 12, revoke: 120, replay: 150, leave: 60}, every: [2]time.Duration{500 * time.Millisecond, 1500 * time.Millisecond},
+			inject: stepClock(30*time.Second, time.Hour), controls: []*control{uncommit, revive},
+		},
+		{
+			name: "migrations", ids: "F-20", about: "three processes migrate an empty database at once, one of them is killed on its way, and the schema that comes out is compared",
+			applications: 4, calm: true, every: [2]time.Duration{time.Millisecond, 2 * time.Millisecond}, inject: migrateAtOnce, controls: []*control{halfDone},
+		},
+		{
+			name: "login-storm", ids: "F-23", about: "200 sign-ins a second for 3 s, with hashes as in production",
+			applications: 16, calm: true, settings: []string{"PASSWORD_MEMORY=19456", "PASSWORD_TIME=2", "PASSWORD_QUEUE=0"}, storm: 50 * time.Millisecond,
+			every: [2]time.Duration{time.Millisecond, 2 * time.Millisecond}, inject: storm, controls: []*control{plainError},
+		},
+		{
+			name: "cleaning", ids: "F-27", about: "three replicas that clean every second find 3,000 sessions that are long over, and every other time one of them is killed",
+			replicas: 3, settings: []string{"HOUSEKEEPING_INTERVAL=1s"}, every: [2]time.Duration{10 * time.Millisecond, 100 * time.Millisecond},
+			inject: expire, controls: []*control{kept, uncommit},
+		},
+		{
 			name: "key-rotation", ids: "F-19", about: "grantor key rotate every two seconds; each access token is held against the keys that some replica publishes",
-			habits: habits{introspect: 12, verify: 3, revoke: 120}, every: [2]time.Duration{2 * time.Second, 2100 * time.Millisecond},
+			habits: habits{introspect: 12, verify: 3, revoke: 120, leave: 60}, every: [2]time.Duration{2 * time.Second, 2100 * time.Millisecond},
 			inject: rotateKeys, controls: []*control{fewKeys},
 		},
 		{
 			name: "rolling-restart", ids: "F-21", about: "SIGTERM to one replica after the other, each started again before the next; no request may fail",
-			flawless: true, heal: 3 * time.Second, settings: []string{"DRAIN_TIMEOUT=10s"}, every: [2]time.Duration{time.Millisecond, 10 * time.Millisecond},
+			flawless: true, planned: true, heal: 3 * time.Second, settings: []string{"DRAIN_TIMEOUT=10s"}, every: [2]time.Duration{time.Millisecond, 10 * time.Millisecond},
 			inject: rollingRestart, controls: []*control{blindFront},
 		},
 		{
@@ -129,7 +187,7 @@ func faults() []*fault {
 		},
 		{
 			name: "hang-up", ids: "F-24", about: "clients go away at a random byte of the request or its answer, and ask again",
-			habits: habits{introspect: 20, twice: 20, hangUp: 2}, every: [2]time.Duration{100 * time.Millisecond, 101 * time.Millisecond},
+			habits: habits{introspect: 20, twice: 20, hangUp: 2, leave: 60}, every: [2]time.Duration{100 * time.Millisecond, 101 * time.Millisecond},
 			inject: func(context.Context, *stage) error { return nil }, controls: []*control{stale},
 		},
 		{

@@ -90,7 +90,7 @@ func TestFaults_have_controls(t *testing.T) {
 		require.NotEmpty(t, f.about, f.name)
 		for _, c := range f.controls {
 			require.NotEmpty(t, c.expects, c.name)
-			require.True(t, c.blind || c.tamper != nil || c.sabotage != nil, "%s does nothing", c.name)
+			require.True(t, c.blind || c.tamper != nil || c.sabotage != nil || c.onSchema != "", "%s does nothing", c.name)
 		}
 	}
 }

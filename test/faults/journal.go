@@ -20,8 +20,11 @@ const (
 	opRefresh    op = "refresh"
 	opIntrospect op = "introspect"
 	opRevoke     op = "revoke"
-	opReplay     op = "replay" // a spent token, shown on purpose: it must be refused and end the grant
-	opVerify     op = "verify" // an access token against a replica's JWKS
+	opReplay     op = "replay"    // a spent token, shown on purpose: it must be refused and end the grant
+	opVerify     op = "verify"    // an access token against a replica's JWKS
+	opAuthorize  op = "authorize" // a page on the way to a code; the last one brings it
+	opTry        op = "try"       // a login that any refusal may answer
+	opRedeem     op = "redeem"    // a code
 
 	markInject op = "inject"
 	markLift   op = "lift" // the cause is gone; By names who must serve again
@@ -30,6 +33,9 @@ const (
 	opSettle  op = "settle"
 	opMeasure op = "measure"
 	opDrain   op = "drain"
+	opProbe   op = "probe"
+	opReturn  op = "return"
+	opRemains op = "remains"
 )
 
 // class is what is known after an answer. Only ok and refused are facts.
@@ -53,6 +59,7 @@ type event struct {
 	Got    int64  `json:"got,omitempty"`   // generation of the one that was answered
 	Token  string `json:"token,omitempty"` // fingerprint of the one that was answered
 	Active bool   `json:"active,omitempty"`
+	Doomed bool   `json:"doomed,omitempty"` // whoever asks is being ended: any refusal is right
 	Status int    `json:"status,omitempty"`
 	Error  string `json:"error,omitempty"` // of the OAuth answer
 	Retry  bool   `json:"retry_after,omitempty"`

@@ -27,6 +27,11 @@ type link struct {
 	swallowAnswers   atomic.Bool // nothing comes back any more
 	swallowed        atomic.Int64
 
+	codes     atomic.Pointer[[]string] // SQLSTATEs to answer instead; nil: none
+	refuseOne atomic.Int64             // statement in so many
+	refused   atomic.Int64             // statements so far
+	closed    atomic.Bool              // connections are refused
+
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 }
@@ -79,11 +84,15 @@ func (l *link) drop(conns ...net.Conn) {
 }
 
 func (l *link) carry(ctx context.Context, server net.Conn) {
-	database, err := new(net.Dialer).DialContext(ctx, "tcp", l.target)
+	database, err := net.Conn(nil), error(net.ErrClosed)
+	if !l.closed.Load() {
+		database, err = new(net.Dialer).DialContext(ctx, "tcp", l.target)
+	}
 	if err != nil {
 		_ = server.Close()
 		return
 	}
+	var free atomic.Bool // PostgreSQL waits for a question, outside of a transaction
 	l.keep(server)
 	l.keep(database)
 	defer l.drop(server, database)
@@ -95,7 +104,11 @@ func (l *link) carry(ctx context.Context, server net.Conn) {
 			if n > 0 && l.swallowQuestions.Load() {
 				l.swallowed.Add(1)
 			} else if n > 0 {
-				if _, err := database.Write(buffer[:n]); err != nil {
+				if answer, ends := l.refuseWhile(&free, buffer[:n]); answer != nil {
+					if _, err := server.Write(answer); err != nil || ends {
+						return
+					}
+				} else if _, err := database.Write(buffer[:n]); err != nil {
 					return
 				}
 			}
@@ -115,6 +128,7 @@ func (l *link) carry(ctx context.Context, server net.Conn) {
 				l.swallowed.Add(1)
 				continue
 			}
+			free.Store(endsIdle(buffer[:n]))
 			pass := l.passes(buffer[:n])
 			if _, err := server.Write(buffer[:pass]); err != nil || pass < n {
 				return
@@ -124,6 +138,17 @@ func (l *link) carry(ctx context.Context, server net.Conn) {
 			return
 		}
 	}
+}
+
+// refuseWhile answers instead of PostgreSQL while that one waits.
+func (l *link) refuseWhile(free *atomic.Bool, question []byte) (answer []byte, ends bool) {
+	if !free.Load() {
+		return nil, false
+	}
+	if answer, ends = l.refuse(question); answer == nil {
+		free.Store(false)
+	}
+	return answer, ends
 }
 
 // passes says how much of an answer gets through. PostgreSQL sends the answer of a

@@ -192,7 +192,10 @@ func (o options) quantityOf(f *fault) quantity {
 		}
 		q.refreshes = o.acknowledged / counted
 	}
-	if f.flawless {
+	if o.acknowledged > 0 { // a whole run
+		q.injections = max(q.injections, f.rounds)
+	}
+	if f.planned {
 		q.injections, q.requests = o.restarts, o.requests
 	}
 	return q

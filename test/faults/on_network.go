@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"net/http"
+	"slices"
 	"time"
 )
 
@@ -54,5 +56,57 @@ func delayAnswers(ctx context.Context, st *stage) error {
 	pause(ctx, st.chance.between(time.Second, 3*time.Second))
 	st.link.delay.Store(0)
 	st.lifted("answers are in time")
+	return nil
+}
+
+// refuseConnections is a database that is down for as long as it takes to mend it. What
+// needs none goes on meanwhile.
+func refuseConnections(ctx context.Context, st *stage) error {
+	st.begins("refuse connections")
+	st.link.closed.Store(true)
+	st.link.reset()
+	pause(ctx, 200*time.Millisecond) // what was on its way has ended
+	for end := time.Now().Add(min(30*time.Second, st.quantity.duration)); time.Now().Before(end) && ctx.Err() == nil; pause(ctx, 200*time.Millisecond) {
+		for _, r := range st.replicas {
+			for path, want := range map[string]int{
+				"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable, "/.well-known/openid-configuration": http.StatusOK, "/.well-known/jwks.json": http.StatusOK,
+			} {
+				if got := st.statusOf(ctx, "http://"+r.where()+path); got != want && ctx.Err() == nil {
+					st.note(opProbe, "%s of %s says %d while the database refuses connections", path, r.name, got)
+				}
+			}
+		}
+	}
+	st.link.closed.Store(false)
+	st.lifted("connections are taken")
+	return nil
+}
+
+// refuseStatements says each of PostgreSQL's reasons to some of the statements.
+func refuseStatements(codes ...[]string) func(context.Context, *stage) error {
+	all := slices.Concat(codes...)
+	return func(ctx context.Context, st *stage) error {
+		// One at a time, so that each has its turn.
+		code := all[int(st.rounds.Add(1)-1)%len(all)]
+		before := st.link.refused.Load()
+		st.begins("say %s to one statement in three", code)
+		st.link.refuseOne.Store(3)
+		st.link.codes.Store(&[]string{code})
+		pause(ctx, st.chance.between(100*time.Millisecond, 400*time.Millisecond))
+		st.link.codes.Store(nil)
+		st.lifted("statements are answered")
+		st.injected.Add(max(0, st.link.refused.Load()-before-1)) // each is one
+		return nil
+	}
+}
+
+// rollBack says to one statement in four that its transaction was rolled back, all the time.
+func rollBack(ctx context.Context, st *stage) error {
+	codes := rollbacks()
+	before := st.link.refused.Load()
+	st.link.refuseOne.Store(4)
+	st.link.codes.Store(&codes)
+	pause(ctx, 500*time.Millisecond)
+	st.injected.Add(st.link.refused.Load() - before)
 	return nil
 }

@@ -55,20 +55,27 @@ func rollingRestart(ctx context.Context, st *stage) error {
 func (st *stage) readiness(ctx context.Context, r *replica) (status int) {
 	address := "http://" + r.where() + "/readyz"
 	for range 20 {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-		if err != nil {
-			return 0
-		}
-		response, err := st.browser.Do(request)
-		if err != nil {
-			return 0
-		}
-		_ = response.Body.Close()
-		if status = response.StatusCode; status != http.StatusOK || !pause(ctx, 10*time.Millisecond) {
+		if status = st.statusOf(ctx, address); status != http.StatusOK || !pause(ctx, 10*time.Millisecond) {
 			return status
 		}
 	}
 	return status
+}
+
+// statusOf is 0 when there is no answer.
+func (st *stage) statusOf(ctx context.Context, address string) int {
+	ctx, cancel := context.WithTimeout(ctx, st.world.patience())
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return 0
+	}
+	response, err := st.browser.Do(request)
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	return response.StatusCode
 }
 
 func freezeReplica(ctx context.Context, st *stage) error {

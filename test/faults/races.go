@@ -10,7 +10,7 @@ import (
 
 // race is one session, and six who want it at once.
 func race(ctx context.Context, st *stage) error {
-	a := &application{st: st, user: st.users[st.chance.below(len(st.users))], chance: st.chance}
+	a := st.application(st.chance, st.users[st.chance.below(len(st.users))])
 	if !a.login(ctx) {
 		return ctx.Err()
 	}
@@ -54,4 +54,54 @@ func race(ctx context.Context, st *stage) error {
 		late.refresh()
 	}
 	return nil
+}
+
+// raceRenewals is one token, and 2, 8 or 50 who show it at once. Each gets the same
+// successor.
+func raceRenewals(ctx context.Context, st *stage) error {
+	a := st.application(st.chance, st.users[st.chance.below(len(st.users))])
+	if !a.login(ctx) {
+		return ctx.Err()
+	}
+	st.injected.Add(1)
+	together([]int{2, 8, 50}[int(st.rounds.Add(1))%3], func() {
+		e, _ := a.show(opRefresh, a.newest)
+		st.journal.write(e)
+	})
+	return nil
+}
+
+// raceCode is one code, and 2, 8 or 50 who redeem it at once. One gets tokens, the others
+// nothing, and its session goes on.
+func raceCode(ctx context.Context, st *stage) error {
+	if st.racer == nil {
+		st.racer = st.application(st.chance, st.users[0]) // stays signed in
+	}
+	a := st.racer
+	asked, is := a.authorize(ctx)
+	if !is {
+		return ctx.Err()
+	}
+	st.injected.Add(1)
+	outcome, got := a.redeemAtOnce(asked, []int{2, 8, 50}[int(st.rounds.Add(1))%3])
+	if outcome == ok {
+		a.newest, a.access = got.refresh, got.access
+		a.introspect()
+		a.refresh()
+	}
+	return nil
+}
+
+// together runs what so many do at once.
+func together(times int, do func()) {
+	var start, done sync.WaitGroup
+	start.Add(1)
+	for range times {
+		done.Go(func() {
+			start.Wait()
+			do()
+		})
+	}
+	start.Done()
+	done.Wait()
 }

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -180,13 +181,9 @@ func (r *replica) pid() int {
 	return r.cmd.Process.Pid
 }
 
-// build makes the program that is tried. With race it watches itself for data races.
-func build(ctx context.Context, root, into string, race bool) error {
-	args := []string{"build", "-o", into}
-	if race {
-		args = append(args, "-race")
-	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/grantor")...) //nolint:gosec // our own source
+// build makes the program that is tried.
+func build(ctx context.Context, root, into string, flags ...string) error {
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", into}, flags, []string{"./cmd/grantor"})...) //nolint:gosec // our own source
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build grantor: %w\n%s", err, out)

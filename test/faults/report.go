@@ -73,6 +73,9 @@ func (r *result) tell(out io.Writer) {
 	if r.late > 0 {
 		fmt.Fprintf(out, "    %d renewals were refused because the retry window was over\n", r.late)
 	}
+	if r.remark != "" {
+		fmt.Fprintf(out, "    %s\n", r.remark)
+	}
 	if r.control != "" {
 		return
 	}
@@ -169,6 +172,9 @@ func (r *report) table() string {
 		late := ""
 		if one.late > 0 {
 			late = fmt.Sprintf("; %d refused past the retry window", one.late)
+		}
+		if one.remark != "" {
+			late += "; " + one.remark
 		}
 		fmt.Fprintf(&b, "| `%s` | %s (%s) | %d | %d | %d | %d | %d%s%s | %s | %s |\n", one.fault.name, one.fault.about, one.fault.ids, one.injected, one.acked,
 			one.counts[ok]+one.counts[refused]-one.acked, one.counts[unknown], len(one.violations), one.broken(), late, one.recovery(), strings.Join(caught, "; "))

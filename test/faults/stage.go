@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,11 @@ type stage struct {
 	made     // who is registered
 	quantity quantity
 	injected atomic.Int64
+	rounds   atomic.Int64 // of a fault that takes turns
+
+	racer *application // of raceCode
+
+	control *control
 
 	mu      sync.Mutex
 	cluster *cluster // of PostgreSQL, the primary; nil: SQLite
@@ -75,8 +81,11 @@ func (w *world) play(ctx context.Context, f *fault, c *control, seed uint64, q q
 	}
 	began := time.Now()
 	st := &stage{
-		fault: f, world: w, chance: newDice(seed, stream(f.name)), made: w.made, quantity: q, secrets: map[string]bool{},
-		browser: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500, DisableCompression: true}},
+		fault: f, control: c, world: w, chance: newDice(seed, stream(f.name)), made: w.made, quantity: q, secrets: map[string]bool{},
+		browser: &http.Client{
+			Transport:     &http.Transport{MaxIdleConnsPerHost: 500, DisableCompression: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 	}
 	defer func() { st.browser.CloseIdleConnections() }()
 	path := filepath.Join(w.dir, name+".jsonl")
@@ -206,9 +215,15 @@ func (st *stage) source() string {
 // schema is the name of the stage's database in PostgreSQL.
 func (st *stage) schema() string { return fmt.Sprintf("stage_%d", st.world.stages) }
 
-func (st *stage) serve(ctx context.Context) error {
+func (st *stage) serve(ctx context.Context) (err error) {
 	for i := range st.fault.replicas {
 		r := &replica{name: fmt.Sprintf("r%d", i+1), binary: st.world.binary, dir: st.dir, env: st.env}
+		if st.fault.clocked {
+			if r.binary, err = st.world.clocked(ctx); err != nil {
+				return err
+			}
+			r.env = append(slices.Clone(st.env), "FAULTS_CLOCK="+r.clockFile())
+		}
 		if err := r.start(ctx); err != nil {
 			return err
 		}
@@ -224,7 +239,7 @@ func (st *stage) load(ctx context.Context, seed uint64, c *control) error {
 	apps := make([]*application, st.fault.applications)
 	var all sync.WaitGroup
 	for i := range apps {
-		apps[i] = &application{st: st, number: i, user: st.users[i%len(st.users)], chance: newDice(seed, uint64(1000+i))}
+		apps[i] = st.application(newDice(seed, uint64(1000+i)), st.users[i%len(st.users)])
 		all.Go(func() { apps[i].work(working) })
 	}
 	defer all.Wait()
@@ -274,6 +289,10 @@ func (st *stage) load(ctx context.Context, seed uint64, c *control) error {
 		st.note(opSettle, "%d clients got no answer for %s after the last fault", lost, limit)
 	}
 	return st.measure(ctx, files)
+}
+
+func (st *stage) application(chance *dice, user account) *application {
+	return &application{st: st, user: user, chance: chance, browser: browser{cookies: map[string]string{}}}
 }
 
 // inject repeats the fault until the stage has lasted. A fault that has begun is
@@ -385,6 +404,15 @@ func (st *stage) exec(ctx context.Context, statement string) error {
 	defer db.Close()
 	_, err = db.ExecContext(ctx, statement)
 	return err
+}
+
+func (st *stage) count(ctx context.Context, question string) (n int, err error) {
+	db, err := sql.Open(st.kind, st.source())
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	return n, db.QueryRowContext(ctx, question).Scan(&n)
 }
 
 // end leaves nothing running.

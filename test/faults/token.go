@@ -40,6 +40,16 @@ func readRefresh(text string) (refresh, error) {
 	return refresh{text: text, grant: hex.EncodeToString(raw[4:20]), generation: int64(binary.BigEndian.Uint64(raw[20:28]))}, nil
 }
 
+// readCode reads the grant off an authorization code, whose layout is the same.
+func readCode(text string) (grant string, err error) {
+	encoded, ok := strings.CutPrefix(text, "gc1_")
+	raw, err := base64.RawURLEncoding.DecodeString(encoded)
+	if !ok || err != nil || len(raw) != 60 {
+		return "", errors.New("not a code")
+	}
+	return hex.EncodeToString(raw[4:20]), nil
+}
+
 // fingerprint stands for a token in the journal: it lets nobody in.
 func fingerprint(token string) string {
 	sum := sha256.Sum256([]byte(token))
@@ -51,6 +61,7 @@ func fingerprint(token string) string {
 type claims struct {
 	Subject string `json:"sub"`
 	Client  string `json:"client_id"`
+	Nonce   string `json:"nonce"`
 }
 
 func readClaims(token string) (c claims, err error) {

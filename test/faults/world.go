@@ -14,8 +14,11 @@ import (
 // world is what all stages share: the program, PostgreSQL, and a database that each
 // stage gets a copy of.
 type world struct {
+	root    string // of the source
 	dir     string
 	binary  string
+	flags   []string // of go build
+	stepped string   // the program whose clock can be set wrong; "": not built yet
 	cluster *cluster
 	slack   int // limits are so many times longer: other tests share the machine
 	stages  int
@@ -38,13 +41,16 @@ const (
 
 // newWorld builds the program from the source in root, unless binary names one.
 func newWorld(ctx context.Context, root, dir, binary string, slack int, raced bool) (_ *world, err error) {
-	w := &world{dir: dir, binary: binary, slack: slack}
+	w := &world{root: root, dir: dir, binary: binary, slack: slack}
+	if raced { // the program watches itself for data races
+		w.flags = []string{"-race"}
+	}
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // PostgreSQL's user walks through it
 		return nil, err
 	}
 	if binary == "" {
 		w.binary = filepath.Join(dir, "grantor")
-		if err := build(ctx, root, w.binary, raced); err != nil {
+		if err := build(ctx, root, w.binary, w.flags...); err != nil {
 			return nil, err
 		}
 	}
@@ -68,6 +74,19 @@ func (w *world) patience() time.Duration { return answerLimit * time.Duration(mi
 
 func (w *world) close() { w.cluster.close() }
 
+// clocked answers the program whose clock can be set wrong.
+func (w *world) clocked(ctx context.Context) (string, error) {
+	if w.stepped != "" {
+		return w.stepped, nil
+	}
+	binary := filepath.Join(w.dir, "grantor-clocked")
+	if err := build(ctx, w.root, binary, append([]string{"-tags", "faults"}, w.flags...)...); err != nil {
+		return "", err
+	}
+	w.stepped = binary
+	return binary, nil
+}
+
 // environment is that of the program. Settings come without their prefix.
 func (w *world) environment(database string, settings ...string) []string {
 	env := []string{
@@ -88,7 +107,8 @@ func register(ctx context.Context, dir string, env []string, binary string) (m m
 	if _, err := run(ctx, dir, env, binary, "migrate", "up"); err != nil {
 		return m, err
 	}
-	if m.web, err = newClient(ctx, dir, env, binary, "web", "--grant", "password", "--grant", "refresh_token", "--scope", "openid orders"); err != nil {
+	if m.web, err = newClient(ctx, dir, env, binary, "web", "--grant", "password", "--grant", "refresh_token", "--grant", "authorization_code",
+		"--redirect-uri", callback, "--first-party", "--scope", "openid orders"); err != nil {
 		return m, err
 	}
 	if m.api, err = newClient(ctx, dir, env, binary, "api", "--resource-server"); err != nil {
