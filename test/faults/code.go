@@ -192,7 +192,7 @@ func (a *application) visit(at string, form url.Values) (e event, body []byte, t
 		request.Header.Set("Sec-Fetch-Site", "same-origin")
 	}
 	for name, value := range a.browser.cookies {
-		request.AddCookie(&http.Cookie{Name: name, Value: value}) //nolint:gosec // it is sent, not set
+		request.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
 	body, header, err := a.send(&e, request)
 	e.End = a.st.journal.now()

@@ -31,11 +31,6 @@ func TestFaults(t *testing.T) {
 	chosen := choose("everything")
 	require.Len(t, chosen, 1)
 	f := chosen[0]
-	// Two tabs that share a token while a replica dies can end their session: the request
-	// that was cut off may be judged when its token is two generations old. It is rare, and
-	// `make faults` tells it; here it would only be noise.
-	f.habits.twice = 0
-
 	r, err := w.play(t.Context(), f, nil, seed, quantity{duration: 6 * time.Second, injections: 4})
 	require.NoError(t, err)
 	r.tell(t.Output())
@@ -46,7 +41,7 @@ func TestFaults(t *testing.T) {
 	if t.Failed() {
 		keep(t, r.journal)
 	}
-	for _, c := range []*control{uncommit, falseRefusal} {
+	for _, c := range []*control{uncommit, falseRefusal, again} {
 		r, err := w.play(t.Context(), f, c, seed, quantity{duration: 1500 * time.Millisecond, injections: 2})
 		require.NoError(t, err)
 		r.tell(t.Output())
@@ -130,6 +125,10 @@ var (
 	revoked = event{Op: opRevoke, Class: ok}
 	dead    = event{Op: opIntrospect, Class: ok}
 	alive   = event{Op: opIntrospect, Class: ok, Active: true}
+
+	redeemed  = event{Op: opRedeem, Class: ok, Got: 1}
+	codeLost  = event{Op: opRedeem, Class: unknown, Cause: "connection lost"}
+	codeSpent = event{Op: opRedeem, Class: refused}
 )
 
 func with(e event, change func(*event)) event {
@@ -178,6 +177,17 @@ func TestCheck(t *testing.T) {
 		"a late answer":                    {[]event{begun, with(second, func(e *event) { e.End = 6_000_000 })}, rules{}, []invariant{honest}},
 		"a failure in a planned restart":   {[]event{begun, lost}, rules{flawless: true}, []invariant{honest}},
 		"a key that nobody knows":          {[]event{begun, {Op: opVerify, Class: ok, Wrong: "0 keys"}}, rules{}, []invariant{verifies}},
+		"a code":                           {events: []event{redeemed, second}},
+		"a code, shown twice at once":      {events: []event{with(redeemed, long), codeSpent, second}},
+		"a lost answer to a code":          {events: []event{codeLost, codeSpent}},
+		"a code honoured twice":            {[]event{redeemed, redeemed}, rules{}, []invariant{once}},
+		"a code refused at once":           {[]event{codeSpent}, rules{}, []invariant{nothing}},
+		"a code refused, clocks differ":    {events: []event{codeSpent}, rules: rules{skewed: true}},
+		"asked to sign in again":           {[]event{{Op: opAuthorize, Class: refused, Error: "login_required"}}, rules{}, []invariant{honest}},
+		"an account that is being ended":   {events: []event{{Op: opTry, Class: refused, Error: "invalid_client", Status: 401}}},
+		"signed in after the end":          {[]event{{Op: opReturn}}, rules{}, []invariant{noReturn}},
+		"a schema half done":               {[]event{{Op: opRemains}}, rules{}, []invariant{noOrphans}},
+		"healthz":                          {[]event{{Op: opProbe}}, rules{}, []invariant{honest}},
 		"never served again":               {[]event{begun, {Op: markLift, By: "r1"}}, rules{}, []invariant{selfHeals}},
 		"served again":                     {events: []event{begun, {Op: markLift, By: "r1"}, with(second, func(e *event) { e.By = "r1" })}, rules: rules{heal: time.Second}},
 		"served again too late":            {[]event{begun, {Op: markLift, By: "r1"}, with(second, func(e *event) { e.By = "r1"; e.Begin = 2_000_000 })}, rules{heal: time.Second}, []invariant{selfHeals}},
@@ -284,6 +294,29 @@ func TestReport(t *testing.T) {
 	require.Error(t, r.err())
 	r.missing, good.violations = nil, bad.violations
 	require.Error(t, r.err())
+}
+
+// A statement is refused only as a whole, and only where PostgreSQL waits for one.
+func TestLink_refuses_whole_statements(t *testing.T) {
+	t.Parallel()
+	bind, execute, sync := "B\x00\x00\x00\x06ab", "E\x00\x00\x00\x09\x00\x00\x00\x00\x00", "S\x00\x00\x00\x04"
+	for question, want := range map[string]bool{
+		bind + execute + sync: true, bind + execute + bind + execute + sync: true,
+		"": false, sync: false, bind + sync: false, bind + execute: false, execute + sync + execute + sync: false, (bind + execute + sync)[1:]: false, "Q\x00\x00\x00\x05\x00": false,
+	} {
+		require.Equal(t, want, executes([]byte(question)), "%q", question)
+	}
+	l := &link{chance: newDice(1, 1)}
+	answer, _ := l.refuse([]byte(bind + execute + sync))
+	require.Nil(t, answer)
+	l.refuseOne.Store(1)
+	for _, code := range []string{"57P01", "53100"} {
+		l.codes.Store(&[]string{code})
+		answer, ends := l.refuse([]byte(bind + execute + sync))
+		require.Contains(t, string(answer), "C"+code+"\x00")
+		require.Equal(t, code == "57P01", ends)
+		require.Equal(t, !ends, endsIdle(answer))
+	}
 }
 
 // A journal is read as it was written, and holds no token.

@@ -84,10 +84,11 @@ func (l *link) drop(conns ...net.Conn) {
 }
 
 func (l *link) carry(ctx context.Context, server net.Conn) {
-	database, err := net.Conn(nil), error(net.ErrClosed)
-	if !l.closed.Load() {
-		database, err = new(net.Dialer).DialContext(ctx, "tcp", l.target)
+	if l.closed.Load() {
+		_ = server.Close()
+		return
 	}
+	database, err := new(net.Dialer).DialContext(ctx, "tcp", l.target)
 	if err != nil {
 		_ = server.Close()
 		return

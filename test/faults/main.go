@@ -7,14 +7,19 @@
 //	main.go      flags, and the order of a run
 //	world.go     the program, PostgreSQL and the database that every stage begins with
 //	stage.go     one fault, or one of its controls, on a database of its own
-//	faults.go    what goes wrong: the table, and a function each
+//	faults.go    what goes wrong: the table
+//	on_*.go      a function for each fault, by what it happens to; races.go, accounts.go,
+//	             disk.go, clock.go, housekeeping.go, migration.go and storm.go likewise
 //	controls.go  programs that are wrong on purpose, which the checker must catch
 //	client.go    honest clients: they renew, retry, revoke, and write down what they see
+//	code.go      how they sign in with a browser
 //	journal.go   what they write: a JSON line for every request with its answer
 //	check.go     replays a journal grant by grant, and compares the database with it
-//	token.go     what anybody can read off a token
+//	aftermath.go what a stage leaves: rows, logs, descriptors
+//	token.go     what anybody can read off a token; jwks.go: whether a key made it
 //	front.go     the load balancer before the replicas
-//	link.go      the network between the replicas and PostgreSQL
+//	link.go      the network between the replicas and PostgreSQL; refusals.go: what it says in
+//	             PostgreSQL's place
 //	cluster.go, replicas.go, process_linux.go  programs that are started and ended in every way
 //	report.go    the table in docs/reliability.md
 //
@@ -81,8 +86,8 @@ func parseFlags(args []string) (o options, err error) {
 	f := flag.NewFlagSet("faults", flag.ContinueOnError)
 	chosen := f.String("faults", "", "only faults whose name begins with one of these `PREFIXES`, parted by commas")
 	list := f.Bool("list", false, "list the faults and their controls, and do nothing")
-	f.DurationVar(&o.duration, "duration", 30*time.Second, "of every fault, at least")
-	f.DurationVar(&o.control, "control", 6*time.Second, "of every control, at least")
+	f.DurationVar(&o.duration, "duration", 18*time.Second, "of every fault, at least")
+	f.DurationVar(&o.control, "control", 4*time.Second, "of every control, at least")
 	f.Uint64Var(&o.seed, "seed", 1, "what chance begins with")
 	f.IntVar(&o.acknowledged, "acknowledged", 100_000, "renewals under kill -9 and crashes of databases, at least")
 	f.IntVar(&o.restarts, "restarts", 20, "rolling restarts, at least")

@@ -10,8 +10,8 @@ import (
 
 // race is one session, and six who want it at once.
 func race(ctx context.Context, st *stage) error {
-	a := st.application(st.chance, st.users[st.chance.below(len(st.users))])
-	if !a.login(ctx) {
+	a := st.newcomer()
+	if !a.byCode(ctx) {
 		return ctx.Err()
 	}
 	st.injected.Add(1)
@@ -59,8 +59,8 @@ func race(ctx context.Context, st *stage) error {
 // raceRenewals is one token, and 2, 8 or 50 who show it at once. Each gets the same
 // successor.
 func raceRenewals(ctx context.Context, st *stage) error {
-	a := st.application(st.chance, st.users[st.chance.below(len(st.users))])
-	if !a.login(ctx) {
+	a := st.newcomer()
+	if !a.byCode(ctx) {
 		return ctx.Err()
 	}
 	st.injected.Add(1)
@@ -74,10 +74,7 @@ func raceRenewals(ctx context.Context, st *stage) error {
 // raceCode is one code, and 2, 8 or 50 who redeem it at once. One gets tokens, the others
 // nothing, and its session goes on.
 func raceCode(ctx context.Context, st *stage) error {
-	if st.racer == nil {
-		st.racer = st.application(st.chance, st.users[0]) // stays signed in
-	}
-	a := st.racer
+	a := st.newcomer()
 	asked, is := a.authorize(ctx)
 	if !is {
 		return ctx.Err()
@@ -90,6 +87,15 @@ func raceCode(ctx context.Context, st *stage) error {
 		a.refresh()
 	}
 	return nil
+}
+
+// newcomer is an application with a browser that stays signed in, so that a new session
+// costs no password.
+func (st *stage) newcomer() *application {
+	if st.racer == nil {
+		st.racer = st.application(st.chance, st.users[0])
+	}
+	return st.racer
 }
 
 // together runs what so many do at once.

@@ -40,7 +40,7 @@ func (l *link) refuse(question []byte) (answer []byte, ends bool) {
 	}
 	fields := "S" + severity + "\x00V" + severity + "\x00C" + code + "\x00Msaid by make faults\x00\x00"
 	answer = append(answer, 'E')
-	answer = binary.BigEndian.AppendUint32(answer, uint32(len(fields)+4)) //nolint:gosec // some bytes
+	answer = binary.BigEndian.AppendUint32(answer, uint32(len(fields)+4))
 	answer = append(answer, fields...)
 	if !ends {
 		answer = append(answer, idle...)

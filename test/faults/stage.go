@@ -42,7 +42,7 @@ type stage struct {
 	injected atomic.Int64
 	rounds   atomic.Int64 // of a fault that takes turns
 
-	racer *application // of raceCode
+	racer *application // see newcomer
 
 	control *control
 
