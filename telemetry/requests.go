@@ -16,7 +16,7 @@ import (
 // Route implements server.Observer.
 func (o observer) Route(template string) server.RouteObserver {
 	r := &route{template: template, metrics: o.metrics, traces: o.traces}
-	r.series.Store(new(map[kind]*series))
+	r.series.Store(&map[kind]*series{})
 	return r
 }
 
