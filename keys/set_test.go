@@ -206,3 +206,26 @@ func TestRotations_W04(t *testing.T) {
 		}
 	})
 }
+
+func TestStandings_follow_a_rotation(t *testing.T) {
+	t.Parallel()
+	list, err := keys.Bootstrap(rand.Reader, start)
+	require.NoError(t, err)
+	set, err := keys.NewSet(list)
+	require.NoError(t, err)
+	later := start.Add(time.Hour)
+	require.Len(t, set.Standings(later), len(keys.Algorithms()))
+	require.Equal(t, keys.Standing{Algorithm: keys.Algorithms()[0], Since: start, Waiting: 1}, set.Standings(later)[0])
+
+	plan, err := set.PlanRotation(rand.Reader, keys.Algorithms()[0], start)
+	require.NoError(t, err)
+	for i := range list {
+		if list[i].ID == plan.Activate {
+			list[i].ActivateAt = plan.At
+		}
+	}
+	set, err = keys.NewSet(append(list, plan.New))
+	require.NoError(t, err)
+	require.Equal(t, keys.Standing{Algorithm: keys.Algorithms()[0], Since: start, Next: plan.At, Waiting: 1}, set.Standings(start)[0])
+	require.Equal(t, keys.Standing{Algorithm: keys.Algorithms()[0], Since: plan.At, Waiting: 1}, set.Standings(plan.At)[0])
+}
