@@ -147,8 +147,9 @@ func grantable(words []string) bool {
 const (
 	// heldUp is longer than any request takes that nothing went wrong with.
 	heldUp = 500 * time.Millisecond
-	// hangUp is how long it may take to notice that a client is gone.
-	hangUp = 5 * time.Millisecond
+	// hangUp is how long it may take to notice that a client is gone, on a machine whose
+	// processors are all busy.
+	hangUp = 30 * time.Millisecond
 )
 
 // excuse says since when a renewal means that this request was overtaken: since it came, if

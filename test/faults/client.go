@@ -351,7 +351,7 @@ func (a *application) client() credentials {
 }
 
 func (a *application) post(e *event, path string, form url.Values) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), a.st.world.patience())
+	ctx, cancel := context.WithTimeout(context.Background(), a.st.patience())
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+a.st.front.address+path, strings.NewReader(form.Encode()))
 	if err != nil {

@@ -175,7 +175,7 @@ func nonceOf(body []byte) string {
 // stay.
 func (a *application) visit(at string, form url.Values) (e event, body []byte, to string) {
 	e = event{Op: opAuthorize, Begin: a.st.journal.now()}
-	ctx, cancel := context.WithTimeout(context.Background(), a.st.world.patience())
+	ctx, cancel := context.WithTimeout(context.Background(), a.st.patience())
 	defer cancel()
 	method := http.MethodGet
 	if form != nil {

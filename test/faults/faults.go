@@ -30,6 +30,7 @@ type fault struct {
 
 	window   time.Duration // the retry window
 	heal     time.Duration // in which all serve again
+	late     time.Duration // an answer that takes longer is none; 0: tooLate
 	stopped  bool          // replicas stop, so some requests get no answer in time
 	flawless bool          // no request may fail at all
 	planned  bool          // it counts for -restarts and -requests
@@ -42,7 +43,7 @@ type fault struct {
 }
 
 func (f *fault) rules(slack int) rules {
-	return rules{window: f.window, heal: f.heal * time.Duration(slack), late: tooLate * time.Duration(slack), skewed: f.skewed, storm: f.storm * time.Duration(slack), stopped: f.stopped, flawless: f.flawless}
+	return rules{window: f.window, heal: f.heal * time.Duration(slack), late: max(f.late, tooLate) * time.Duration(slack), skewed: f.skewed, storm: f.storm * time.Duration(slack), stopped: f.stopped, flawless: f.flawless}
 }
 
 // mixed is what most stages are loaded with.
@@ -91,6 +92,7 @@ func faults() []*fault {
 		{
 			name: "network-slow", ids: "F-09", about: "every answer of PostgreSQL comes 2 or 0.5 s late, in turn, for 1 to 3 s",
 			linked: true, settings: []string{"RETRY_WINDOW=60s"}, window: longWindow, every: [2]time.Duration{time.Second, 2 * time.Second},
+			late:   12 * time.Second, // a sign-in is four statements, each with a deadline of its own
 			inject: delayAnswers, controls: []*control{falseSuccess},
 		},
 		{

@@ -14,7 +14,7 @@ import (
 
 // fetchKeys asks for the JWKS of whichever replica has its turn.
 func (st *stage) fetchKeys(ctx context.Context) (set jose.JSONWebKeySet, by string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, st.world.patience())
+	ctx, cancel := context.WithTimeout(ctx, st.patience())
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+st.front.address+"/.well-known/jwks.json", nil)
 	if err != nil {

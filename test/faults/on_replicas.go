@@ -64,7 +64,7 @@ func (st *stage) readiness(ctx context.Context, r *replica) (status int) {
 
 // statusOf is 0 when there is no answer.
 func (st *stage) statusOf(ctx context.Context, address string) int {
-	ctx, cancel := context.WithTimeout(ctx, st.world.patience())
+	ctx, cancel := context.WithTimeout(ctx, st.patience())
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

@@ -136,6 +136,11 @@ func (w *world) play(ctx context.Context, f *fault, c *control, seed uint64, q q
 	return r, w.cluster.DropDatabase(ctx, st.schema())
 }
 
+// patience is how long a client waits for an answer.
+func (st *stage) patience() time.Duration {
+	return max(answerLimit, st.fault.late+3*time.Second) * time.Duration(min(st.world.slack, 3))
+}
+
 // stream keeps chance the same for a fault, whatever else is played.
 func stream(name string) uint64 {
 	h := fnv.New64a()

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // world is what all stages share: the program, PostgreSQL, and a database that each
@@ -68,9 +67,6 @@ func newWorld(ctx context.Context, root, dir, binary string, slack int, raced bo
 	w.made, err = register(ctx, dir, w.environment(w.cluster.URL(templateDatabase)), w.binary)
 	return w, err
 }
-
-// patience is how long a client waits for an answer.
-func (w *world) patience() time.Duration { return answerLimit * time.Duration(min(w.slack, 3)) }
 
 func (w *world) close() { w.cluster.close() }
 
