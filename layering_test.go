@@ -22,6 +22,7 @@ const module = "github.com/grantorhq/grantor/"
 // new package gets a line here. Tests may import more, production code may not.
 var layers = map[string][]string{
 	// The nouns and the rest of the ground floor know nobody.
+	"audit":      {},
 	"clients":    {},
 	"config":     {},
 	"grants":     {},
@@ -32,7 +33,7 @@ var layers = map[string][]string{
 	// Why a request was refused: of what, by which rule, and the words for it.
 	"refusals": {"clients", "grants", "keys", "users"},
 
-	"storage":             {"clients", "grants", "keys", "migrations", "users"},
+	"storage":             {"audit", "clients", "grants", "keys", "migrations", "users"},
 	"storage/storagetest": {"storage", "test/postgres"},
 
 	// What is called from outside. They know the nouns and the store, and
@@ -43,7 +44,7 @@ var layers = map[string][]string{
 	"server/session": {"grants", "keys", "storage", "users"},
 	"server/oauth":   {"clients", "config", "grants", "keys", "refusals", "server/session", "server/ui", "storage", "users"},
 	"server/login":   {"clients", "grants", "server/oauth", "server/session", "server/ui", "storage", "users"},
-	"server":         {"clients", "config", "grants", "keys", "refusals", "server/login", "server/oauth", "server/session", "server/ui", "storage", "users"},
+	"server":         {"audit", "clients", "config", "grants", "keys", "refusals", "server/login", "server/oauth", "server/session", "server/ui", "storage", "users"},
 
 	// Tests start the whole server with it.
 	"server/servertest": {"clients", "config", "grants", "keys", "refusals", "server", "storage", "storage/storagetest", "users"},
@@ -52,7 +53,7 @@ var layers = map[string][]string{
 	"telemetry": {"grants", "server", "storage", "users"},
 
 	// The program knows all.
-	"cmd/grantor": {"clients", "config", "grants", "keys", "migrations", "refusals", "server", "storage", "telemetry", "users"},
+	"cmd/grantor": {"audit", "clients", "config", "grants", "keys", "migrations", "refusals", "server", "storage", "telemetry", "users"},
 
 	// They run the program from outside, and have no code but tests.
 	"test/browser": {},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/grantorhq/grantor/audit"
 	"github.com/grantorhq/grantor/config"
 	"github.com/grantorhq/grantor/keys"
 	"github.com/grantorhq/grantor/server/servertest"
@@ -46,7 +47,7 @@ func TestHealth(t *testing.T) {
 // Run does what no request waits for, on any database, and ends when it is told.
 func TestRun(t *testing.T) {
 	t.Parallel()
-	quick := func(c *config.Config) { c.HousekeepingInterval = 10 * time.Millisecond }
+	quick := func(c *config.Config) { c.HousekeepingInterval, c.AuditRetention = 10*time.Millisecond, time.Hour }
 	servertest.Each(t, servertest.Setup{Config: quick}, func(t *testing.T, w *servertest.World) {
 		other := w.Replica()
 		at := w.Login("once", "alice").Access() // a session of ten minutes
@@ -54,6 +55,9 @@ func TestRun(t *testing.T) {
 		other.Token("cc", "grant_type", "client_credentials").Require(200)
 		require.NoError(t, w.Store.DisableClient(t.Context(), "cc"))
 		_, err := w.Store.RotateKeys(t.Context(), w.Keyring, keys.ES256)
+		require.NoError(t, err)
+		auditKeys := storage.AuditKeys(w.Keyring)
+		_, sealed, err := w.Store.SealAudit(t.Context(), auditKeys[0])
 		require.NoError(t, err)
 		w.Clock.Advance(2 * time.Hour)
 
@@ -71,10 +75,22 @@ func TestRun(t *testing.T) {
 			return other.Token("cc", "grant_type", "client_credentials").Status == 401
 		}, 20*time.Second, 5*time.Millisecond, "a client that was disabled elsewhere")
 		other.Login("c1", "alice")
+		require.Eventually(t, func() bool {
+			count := 0
+			err := w.Store.AuditEvents(t.Context(), storage.AuditFilter{}, func(audit.Event) (bool, error) { count++; return true, nil })
+			return err == nil && count < sealed
+		}, 20*time.Second, 5*time.Millisecond, "audit_retention")
+		other.Login("c1", "alice")
 		cancel()
 		require.ErrorIs(t, <-done, context.Canceled)
 		c, err := w.Store.Client(t.Context(), "c1")
 		require.NoError(t, err)
 		require.False(t, c.Secrets[0].LastUsedAt.IsZero(), "the last use is written before it ends")
+		report, err := w.Store.VerifyAudit(t.Context(), &audit.Verifier{Keys: auditKeys})
+		require.NoError(t, err)
+		require.Empty(t, report.Problems)
+		require.Positive(t, report.Events)
+		require.Zero(t, report.Unsealed, "the last login is sealed before it ends")
+		require.Zero(t, report.Foreign)
 	})
 }

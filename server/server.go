@@ -7,6 +7,7 @@
 //	errors.go      the one place where an error becomes an answer
 //	health.go      /healthz and /readyz
 //	observer.go    what those are told who count and trace
+//	audit.go       sealing the audit log
 //
 // The endpoints themselves are in packages named after who calls them: oauth for
 // applications, login for people. session is who is signed in, ui what pages look like. cmd/grantor calls New, Handler, Run and Drain; tests call the same.
@@ -24,6 +25,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/grantorhq/grantor/audit"
 	"github.com/grantorhq/grantor/config"
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/keys"
@@ -64,12 +66,14 @@ type Server struct {
 	draining atomic.Bool
 	name     string // of this replica, for leases
 	cleaned  cleanings
+
+	auditKeys []audit.Key
 }
 
 // New loads the signing keys (and makes the first ones), and wires the handlers. It
 // answers storage.ErrSecrets when the server secrets are not those of the database.
 func New(ctx context.Context, d Deps) (*Server, error) {
-	s := &Server{deps: d}
+	s := &Server{deps: d, auditKeys: storage.AuditKeys(d.Secrets)}
 	if err := s.loadKeys(ctx); err != nil {
 		return nil, err
 	}
@@ -167,7 +171,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Drain() { s.draining.Store(true) }
 
 // Run does what no request waits for, until ctx ends: it watches for what others
-// changed, cleans, tells clients about logouts, and notes which secrets were used. It always returns ctx's error.
+// changed, cleans, tells clients about logouts, seals the audit log, and notes which secrets were used. It always returns ctx's error.
 func (s *Server) Run(ctx context.Context) error {
 	watched := make(chan struct{})
 	go func() {
@@ -179,6 +183,11 @@ func (s *Server) Run(ctx context.Context) error {
 		defer close(told)
 		s.oauth.DeliverLogouts(ctx)
 	}()
+	sealed := make(chan struct{})
+	go func() {
+		defer close(sealed)
+		s.sealAudit(ctx)
+	}()
 	ticker := time.NewTicker(s.deps.Config.HousekeepingInterval)
 	defer ticker.Stop()
 	for {
@@ -186,6 +195,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			<-watched
 			<-told
+			<-sealed
 			s.flush(context.WithoutCancel(ctx))
 			return ctx.Err()
 		case <-ticker.C:
@@ -202,6 +212,9 @@ func (s *Server) clean(ctx context.Context) {
 	s.cleaned.note(done, err, began, s.deps.Now())
 	if err != nil {
 		s.deps.Log.WarnContext(ctx, "housekeeping stopped early", "error", err)
+	}
+	if err == nil && !done.Elsewhere {
+		s.pruneAudit(ctx)
 	}
 	if done.Sessions+done.SignIns+done.DeniedTokens+done.SigningKeys+done.LogoutNotices > 0 {
 		s.deps.Log.InfoContext(ctx, "housekeeping", "sessions", done.Sessions, "sign_ins", done.SignIns, "denied_tokens", done.DeniedTokens, "signing_keys", done.SigningKeys,

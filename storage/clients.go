@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
@@ -236,10 +237,17 @@ func (s *Store) UpdateClient(ctx context.Context, c clients.Client) error {
 // answers clients.ErrConflict and clients.ErrNotFound.
 func (s *Store) ReplaceSecrets(ctx context.Context, id string, version int64, secrets []clients.Secret) error {
 	replace := func(tx *gorm.DB) error {
-		if err := tx.Where("client_id = ?", id).Delete(&secretRow{}).Error; err != nil {
+		// Those that stay are not written again: the audit log tells what was added and removed.
+		kept := []string{""} // NOT IN () is no SQL
+		for _, secret := range secrets {
+			kept = append(kept, secret.ID)
+		}
+		if err := tx.Where("client_id = ? AND id NOT IN ?", id, kept).Delete(&secretRow{}).Error; err != nil {
 			return err
 		}
-		return createSecrets(tx, id, secrets)
+		return createSecrets(tx.Clauses(clause.OnConflict{
+			Columns: []clause.Column{{Name: "client_id"}, {Name: "id"}}, DoUpdates: clause.AssignmentColumns([]string{"hash", "expires_at"}),
+		}), id, secrets)
 	}
 	return s.changeClient(ctx, "replace secrets", id, version, replace, map[string]any{"updated_at": micros(s.now())})
 }

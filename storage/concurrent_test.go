@@ -120,7 +120,7 @@ func TestConcurrent_revocation_against_rotation_and_introspection(t *testing.T) 
 			together(len(errs), func(i int) {
 				s := stores[(i+round)%2]
 				if i == 0 {
-					found, own, err := s.Revoke(ctx, id, "app", e.Clock.Now())
+					found, own, err := s.Revoke(ctx, id, "app", e.Clock.Now(), "")
 					if err == nil && !(found && own) {
 						err = fmt.Errorf("found %v, own %v", found, own)
 					}

@@ -128,8 +128,8 @@ func calls(ctx context.Context, e *storagetest.Env, id grants.ID, secrets *keys.
 		"Rotate, a retry":    func() error { _, _, err := rotate(ctx, e, s, id, 1); return err },
 		"Rotate, dead":       func() error { _, _, err := rotate(ctx, e, s, grants.ID{2}, 1); return err },
 		"Access":             func() error { return drop(s.Access(ctx, id, "app", "jti", e.Clock.Now())) },
-		"Revoke":             func() error { _, _, err := s.Revoke(ctx, id, "app", e.Clock.Now()); return err },
-		"Deny":               func() error { return s.Deny(ctx, "jti", e.Clock.Now()) },
+		"Revoke":             func() error { _, _, err := s.Revoke(ctx, id, "app", e.Clock.Now(), ""); return err },
+		"Deny":               func() error { return s.Deny(ctx, "jti", "app", e.Clock.Now()) },
 		"Sessions":           func() error { return drop(s.Sessions(ctx, storage.SessionFilter{})) },
 		"Session":            func() error { return drop(s.Session(ctx, id)) },
 		"unknown session":    func() error { return drop(s.Session(ctx, grants.ID{3})) },
@@ -229,7 +229,7 @@ func TestSerializationFailures_are_invisible(t *testing.T) {
 		for _, code := range []string{"40001", "40003", "08006", "53300", "57P01", "25006"} {
 			e.Tally.Reset()
 			e.Tally.Fail(func(string) error { return &pgconn.PgError{Code: code} })
-			err = e.Store.Deny(ctx, "jti", e.Clock.Now())
+			err = e.Store.Deny(ctx, "jti", "app", e.Clock.Now())
 			e.Tally.Fail(nil)
 			require.ErrorIs(t, err, storage.ErrUnavailable)
 			require.Equal(t, code == "40001", e.Tally.Count() > 1, code)
@@ -321,7 +321,7 @@ func TestOutages(t *testing.T) {
 				case 1:
 					_, errs[i] = e.Store.Access(ctx, id, "app", "jti", e.Clock.Now())
 				case 2:
-					_, _, errs[i] = e.Store.Revoke(ctx, id, "app", e.Clock.Now())
+					_, _, errs[i] = e.Store.Revoke(ctx, id, "app", e.Clock.Now(), "")
 				default:
 					_, errs[i] = e.Store.UserByLogin(ctx, "nobody")
 				}

@@ -43,7 +43,7 @@ func lineUpAfter(t *testing.T, e *storagetest.Env, prepare func(ids []grants.ID)
 	})
 	var all sync.WaitGroup
 	for _, id := range others {
-		all.Go(func() { _, _, _ = e.Store.Revoke(ctx, id, "app", e.Clock.Now()) })
+		all.Go(func() { _, _, _ = e.Store.Revoke(ctx, id, "app", e.Clock.Now(), "") })
 	}
 	eventually(t, "the lanes are taken", func() bool { return taken.Load() == int64(lanes) })
 	errs := make([]error, crowdSize)

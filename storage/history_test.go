@@ -146,7 +146,7 @@ func (h *played) refresh() {
 func (h *played) revoke() {
 	client := rapid.SampledFrom([]string{"app", "other", ""}).Draw(h.t, "client")
 	want, own := h.grant.Revoke(client, h.e.Clock.Now())
-	found, gotOwn, err := h.s.Revoke(h.ctx, h.grant.ID, client, h.e.Clock.Now())
+	found, gotOwn, err := h.s.Revoke(h.ctx, h.grant.ID, client, h.e.Clock.Now(), "")
 	require.NoError(h.t, err)
 	require.True(h.t, found)
 	require.Equal(h.t, own, gotOwn)

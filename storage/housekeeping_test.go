@@ -68,15 +68,15 @@ func TestClean_deletes_what_expired_and_nothing_else(t *testing.T) {
 		}
 		copies := `INSERT INTO grants SELECT ` + map[string]string{storage.SQLite: "randomblob(16)", storage.Postgres: "decode(md5(s.i::text), 'hex')"}[e.Dialect] + `,
 		 client_id, user_id, scope, audience, state, generation, redirect_uri, code_challenge, dpop_jkt, created_at, rotated_at, expires_at,
-		 revoked_at, revoked_reason, created_from, rotated_from, details, sid FROM grants, ` + series
+		 revoked_at, revoked_reason, created_from, rotated_from, details, sid, revoked_from FROM grants, ` + series
 		_, err := db.ExecContext(ctx, copies)
 		require.NoError(t, err)
 		e.Clock.Advance(time.Microsecond)
 		live := begin(t, e, 3)
 		require.NoError(t, e.Store.RevokeSession(ctx, live[1], grants.ReasonAdmin))
 		cleaned := born.Add(life + remembered)
-		require.NoError(t, e.Store.Deny(ctx, "over", cleaned.Add(-time.Minute)))
-		require.NoError(t, e.Store.Deny(ctx, "still within the skew", cleaned.Add(-time.Minute).Add(time.Microsecond)))
+		require.NoError(t, e.Store.Deny(ctx, "over", "app", cleaned.Add(-time.Minute)))
+		require.NoError(t, e.Store.Deny(ctx, "still within the skew", "app", cleaned.Add(-time.Minute).Add(time.Microsecond)))
 
 		signIn(t, e, "alice") // it ends long before
 

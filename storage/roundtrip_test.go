@@ -334,7 +334,7 @@ func TestPostgres_takes_statements_that_are_not_prepared(t *testing.T) {
 		require.Equal(t, grants.Rotated, verdict)
 		_, err = s.Client(ctx, "app")
 		require.NoError(t, err)
-		require.NoError(t, s.Deny(ctx, "jti", e.Clock.Now()))
+		require.NoError(t, s.Deny(ctx, "jti", "app", e.Clock.Now()))
 		require.NoError(t, s.CheckDatabase(ctx))
 	})
 }

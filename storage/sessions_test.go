@@ -64,7 +64,7 @@ func TestGrants_round_trip(t *testing.T) {
 		_, err = e.Store.Session(ctx, newID(t))
 		require.ErrorIs(t, err, grants.ErrNotFound)
 		require.ErrorIs(t, e.Store.RevokeSession(ctx, newID(t), grants.ReasonAdmin), grants.ErrNotFound)
-		found, own, err := e.Store.Revoke(ctx, newID(t), "", now)
+		found, own, err := e.Store.Revoke(ctx, newID(t), "", now, "")
 		require.NoError(t, err)
 		require.False(t, found || own)
 	})
@@ -158,7 +158,7 @@ func TestSessions_die_for_a_reason(t *testing.T) {
 				return err
 			}},
 			{dead: "client", kill: func(_ *testing.T, id grants.ID) error {
-				_, _, err := s.Revoke(ctx, id, "app", e.Clock.Now())
+				_, _, err := s.Revoke(ctx, id, "app", e.Clock.Now(), "")
 				return err
 			}},
 			{dead: "password_changed", kill: func(t *testing.T, _ grants.ID) error {
@@ -280,7 +280,7 @@ func TestDeny_ends_one_access_token(t *testing.T) {
 		ctx := deadline(t)
 		id := begin(t, e, 1)[0]
 		for range 2 { // twice is fine
-			require.NoError(t, e.Store.Deny(ctx, "one", e.Clock.Now().Add(time.Minute)))
+			require.NoError(t, e.Store.Deny(ctx, "one", "app", e.Clock.Now().Add(time.Minute)))
 		}
 		for jti, want := range map[string]bool{"one": true, "two": false, "": false, "ONE": false} {
 			access, err := e.Open().Access(ctx, id, "app", jti, e.Clock.Now())
@@ -308,7 +308,7 @@ func TestDump_holds_no_token(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}
-		_, _, err = e.Store.Revoke(ctx, list[4], "app", e.Clock.Now())
+		_, _, err = e.Store.Revoke(ctx, list[4], "app", e.Clock.Now(), "")
 		require.NoError(t, err)
 		everything := dump(t, e)
 		require.Contains(t, everything, "id-alice", "the dump is one")

@@ -15,6 +15,7 @@ type Attempt struct {
 	Login    string
 	Password string
 	Address  string   // of the caller; what is no address is not counted
+	Shared   bool     // the address is that of a server for all its users, and is not counted
 	Device   string   // names the browser; "" = none
 	Known    []string // ids of users who signed in from this device before: proven by its cookie
 }
@@ -61,7 +62,7 @@ func (s *Store) signIn(ctx context.Context, passwords *users.Passwords, a Attemp
 	}
 	if !ok {
 		// A failure that can not be counted is no answer: guessing would be free while the database is ill.
-		if err := s.countFailure(ctx, in, now); err != nil {
+		if err := s.countFailure(ctx, in, a.Address, now); err != nil {
 			return users.User{}, err
 		}
 		return users.User{}, &users.WrongPasswordError{UserID: in.user.ID, Disabled: !in.user.DisabledAt.IsZero()}
@@ -122,6 +123,9 @@ func (s *Store) readSignIn(ctx context.Context, a Attempt, now time.Time) (signI
 		device = "/" + a.Device
 	}
 	nobody, address := users.NobodysAccount(a.Login), users.AddressAccount(a.Address)
+	if a.Shared {
+		address = ""
+	}
 	var id, name, email, hash, profile *string
 	var created, updated, disabled *int64
 	var failures, tried [3]*int64 // of the account, the device and the address

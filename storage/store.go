@@ -57,6 +57,7 @@ type Options struct {
 	Timeout        time.Duration // of every statement; 0 = 1.5 s
 	Connections    int           // of PostgreSQL, at most; 0 = 16
 	UnsafeDatabase []string      // durability settings of PostgreSQL that may be off
+	Actor          string        // who the audit log says that writes here; "" = grantor
 	Now            func() time.Time
 	Rand           io.Reader
 	Log            *slog.Logger
@@ -85,6 +86,7 @@ type Store struct {
 	now     func() time.Time
 	rand    io.Reader
 	log     *slog.Logger
+	actor   string
 
 	clients clientCache
 	uses    secretUses
@@ -100,12 +102,15 @@ type Store struct {
 
 // Open connects. It does not look at the schema: see Migrate and CheckSchema.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{timeout: o.Timeout, unsafe: o.UnsafeDatabase, now: o.Now, rand: o.Rand, log: o.Log, trace: o.Trace, suspect: make(chan struct{}, 1)}
+	s := &Store{timeout: o.Timeout, unsafe: o.UnsafeDatabase, now: o.Now, rand: o.Rand, log: o.Log, actor: o.Actor, trace: o.Trace, suspect: make(chan struct{}, 1)}
 	if s.timeout == 0 {
 		s.timeout = 1500 * time.Millisecond
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.actor == "" {
+		s.actor = server
 	}
 	if o.Connections == 0 {
 		o.Connections = 16
@@ -160,9 +165,9 @@ func (s *Store) openSQLite(path string, o Options) error {
 	}
 	drv := unopened.Driver()
 	_ = unopened.Close() // it was never open, but has a goroutine
-	writer := sql.OpenDB(o.Wrap(connector{drv, dsn}))
+	writer := sql.OpenDB(o.Wrap(connector{drv, dsn, nameActor(s.actor)}))
 	writer.SetMaxOpenConns(1)
-	reader := sql.OpenDB(o.Wrap(connector{drv, dsn + "&_pragma=query_only(1)"}))
+	reader := sql.OpenDB(o.Wrap(connector{drv, dsn + "&_pragma=query_only(1)", ""}))
 	reader.SetMaxOpenConns(4)
 	reader.SetMaxIdleConns(4)
 	s.pools = []*sql.DB{writer, reader}
@@ -183,6 +188,10 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	}
 	config.ConnConfig.ConnectTimeout = s.timeout
 	config.MaxConns = int32(o.Connections)
+	// The audit log says who wrote by this. A server may have a name in its URL.
+	if params := config.ConnConfig.RuntimeParams; s.actor != server || params["application_name"] == "" {
+		params["application_name"] = s.actor
+	}
 	// A session that may only read, of a standby or of a database that was locked for a
 	// while, stays so for as long as it lives: another one may be able to write.
 	usual := config.ConnConfig.OnPgError
@@ -346,6 +355,9 @@ func (s *Store) Dialect() string { return s.dialect }
 // Migrate brings the schema to this program's version. Of several callers one works, the others wait.
 func (s *Store) Migrate(ctx context.Context) (migrations.Report, error) {
 	report, err := migrations.Up(ctx, s.pools[0], s.dialect, s.path+".lock")
+	if err == nil && s.dialect == SQLite && report.From != report.To {
+		_, err = s.pools[0].ExecContext(ctx, nameActor(s.actor)) // there was no log to sign when it connected
+	}
 	if errors.Is(err, migrations.ErrNewer) {
 		return report, fmt.Errorf("migrate: %w: %w", ErrSchemaNew, err)
 	}
@@ -455,13 +467,33 @@ func (s *Store) listen(ctx context.Context, told func()) error {
 	}
 }
 
-type connector struct {
-	drv driver.Driver
-	dsn string
+// server is the actor when nobody else is named.
+const server = "grantor"
+
+// nameActor signs what the triggers of the audit log write, for as long as a connection of
+// SQLite lives: it does not know who is connected.
+func nameActor(actor string) string {
+	return `CREATE TEMP TRIGGER IF NOT EXISTS audit_actor AFTER INSERT ON main.audit_events WHEN NEW.actor = '' BEGIN
+ UPDATE audit_events SET actor = '` + strings.ReplaceAll(actor, `'`, `''`) + `' WHERE number = NEW.number; END`
 }
 
-func (c connector) Connect(context.Context) (driver.Conn, error) { return c.drv.Open(c.dsn) }
-func (c connector) Driver() driver.Driver                        { return c.drv }
+type connector struct {
+	drv   driver.Driver
+	dsn   string
+	actor string // a statement, see nameActor
+}
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.drv.Open(c.dsn)
+	if err != nil || c.actor == "" {
+		return conn, err
+	}
+	// It fails on a file without a log to sign. Migrate tries again.
+	_, _ = conn.(driver.ExecerContext).ExecContext(ctx, c.actor, nil)
+	return conn, nil
+}
+
+func (c connector) Driver() driver.Driver { return c.drv }
 
 // sqliteDialector is gorm's view of modernc's SQLite (docs/decisions/0003). It has
 // no migrator: package migrations owns the schema.

@@ -5,6 +5,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"gorm.io/gorm"
+
 	"github.com/grantorhq/grantor/users"
 )
 
@@ -45,16 +47,16 @@ func (s *Store) admit(ctx context.Context, in signIn, now time.Time) error {
 // enough to be forgotten counts no more. A clock that is behind must not shorten a wait.
 // The account always comes before the address, so that two never wait for each other.
 const (
-	countOne     = `INSERT INTO throttles (account, failures, tried_at, failed_at) VALUES ($1, 1, $2, $2)`
-	countTwo     = countOne + `, ($4, 1, $2, $2)`
+	countOne     = `INSERT INTO throttles (account, failures, tried_at, failed_at, failed_from) VALUES ($1, 1, $2, $2, $4)`
+	countTwo     = countOne + `, ($5, 1, $2, $2, '')`
 	countFailure = ` ON CONFLICT (account) DO UPDATE SET
  tried_at = CASE WHEN excluded.tried_at > throttles.tried_at THEN excluded.tried_at ELSE throttles.tried_at END,
  failed_at = CASE WHEN excluded.failed_at > throttles.failed_at THEN excluded.failed_at ELSE throttles.failed_at END,
- failures = CASE WHEN throttles.failed_at > $3 THEN throttles.failures + 1 ELSE 1 END`
+ failures = CASE WHEN throttles.failed_at > $3 THEN throttles.failures + 1 ELSE 1 END, failed_from = excluded.failed_from`
 )
 
-func (s *Store) countFailure(ctx context.Context, in signIn, now time.Time) error {
-	query, args := countOne, []any{in.account.key, micros(now), micros(now.Add(-users.ForgetAfter))}
+func (s *Store) countFailure(ctx context.Context, in signIn, from string, now time.Time) error {
+	query, args := countOne, []any{in.account.key, micros(now), micros(now.Add(-users.ForgetAfter)), from}
 	if in.address.key != "" {
 		query, args = countTwo, append(args, in.address.key)
 	}
@@ -71,9 +73,7 @@ func (s *Store) forgetFailures(ctx context.Context, key string) error {
 // reports whether there were any.
 func (s *Store) UnlockUser(ctx context.Context, userID string) (bool, error) {
 	devices := userID + "/"
-	changed, err := s.exec(ctx, "forget failed sign-ins", `DELETE FROM throttles WHERE account = $1 OR substr(account, 1, $3) = $2`,
-		userID, devices, utf8.RuneCountInString(devices))
-	return changed > 0, err
+	return s.unlock(ctx, "account.unlocked", userID, "", `account = ? OR substr(account, 1, ?) = ?`, userID, utf8.RuneCountInString(devices), devices)
 }
 
 // UnlockAddress forgets the failed sign-ins of an address and those that count with it.
@@ -83,8 +83,19 @@ func (s *Store) UnlockAddress(ctx context.Context, address string) (bool, error)
 	if key == "" {
 		return false, nil
 	}
-	changed, err := s.exec(ctx, "forget failed sign-ins", `DELETE FROM throttles WHERE account = $1`, key)
-	return changed > 0, err
+	return s.unlock(ctx, "address.unlocked", "", address, `account = ?`, key)
+}
+
+// unlock is recorded by itself: forgetting after a success is the same statement.
+func (s *Store) unlock(ctx context.Context, event, userID, address, which string, args ...any) (some bool, err error) {
+	err = s.transaction(ctx, "forget failed sign-ins", func(tx *gorm.DB) error {
+		gone := tx.Exec(`DELETE FROM throttles WHERE `+which, args...)
+		if some = gone.RowsAffected > 0; gone.Error != nil || !some {
+			return gone.Error
+		}
+		return s.record(tx, event, userID, address, "")
+	})
+	return some && err == nil, err
 }
 
 // Throttle tells how many sign-ins of an account failed in a row, and how long it waits

@@ -22,10 +22,7 @@ func (t *Tokens) Authenticate(ctx context.Context, name, password string) (subje
 	if err != nil {
 		return "", err
 	}
-	a := Attempt{Door: PasswordGrant, Login: name, Password: password, Address: u.Address}
-	if u.Client != nil && !u.Client.IsPublic() {
-		a.Address = ""
-	}
+	a := Attempt{Door: PasswordGrant, Login: name, Password: password, Address: u.Address, Shared: u.Client != nil && !u.Client.IsPublic()}
 	u.User, err = t.Store.SignIn(ctx, t.Passwords, a, u.At)
 	if errors.Is(err, users.ErrWrongPassword) {
 		return "", fmt.Errorf("%w: %w", fosite.ErrNotFound, err)

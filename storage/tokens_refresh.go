@@ -29,7 +29,8 @@ const (
 // overtaken ($7); else it leaves it as it is and says where it stands.
 const verdict = `UPDATE grants SET
  revoked_at = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $7 THEN revoked_at ELSE $2 END,
- revoked_reason = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $7 THEN revoked_reason ELSE 'refresh_reuse' END
+ revoked_reason = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $7 THEN revoked_reason ELSE 'refresh_reuse' END,
+ revoked_from = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $7 THEN revoked_from ELSE $8 END
  WHERE id = $1 AND generation >= $3 AND client_id = $4 AND dpop_jkt = $5 AND ` + live + ` RETURNING ` + returning
 
 // GetRefreshTokenSession rotates. The unit holds the token, whose MAC was checked
@@ -87,7 +88,7 @@ func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b
 	// A request body holds many more words than a statement may.
 	scope, audience := grants.Distinct(show.Scope), grants.Distinct(show.Audience)
 	if !grantable(scope) || !grantable(audience) {
-		return s.judge(ctx, id, show, b)
+		return s.judge(ctx, id, show, b, from)
 	}
 	var row grantRow
 	var query strings.Builder
@@ -123,7 +124,7 @@ func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b
 		g, err := row.grant()
 		return g, grants.Rotated, err
 	}
-	return s.judge(ctx, id, show, b)
+	return s.judge(ctx, id, show, b, from)
 }
 
 // mostWords is more scopes, or audiences, than any client may register.
@@ -173,7 +174,7 @@ func (s *Store) excuse(ctx context.Context, b grants.Bounds) time.Time {
 	return time.Time{}
 }
 
-func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds) (grants.Grant, grants.Verdict, error) {
+func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds, from string) (grants.Grant, grants.Verdict, error) {
 	b.OvertakenSince = s.excuse(ctx, b)
 	overtaken := int64(math.MaxInt64)
 	if !b.OvertakenSince.IsZero() {
@@ -181,7 +182,7 @@ func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b 
 	}
 	var row grantRow
 	found, err := s.one(ctx, s.write, "judge refresh token", verdict,
-		[]any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.RetrySince), overtaken}, row.dest()...)
+		[]any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.RetrySince), overtaken, from}, row.dest()...)
 	if err != nil {
 		return grants.Grant{}, "", err
 	}

@@ -51,7 +51,7 @@ Try it:  grantor serve --dev`,
 	config.AddFlags(root.PersistentFlags(), "database")
 	root.AddCommand(
 		c.serveCommand(), c.migrateCommand(), c.clientCommand(), c.userCommand(), c.sessionCommand(),
-		c.keyCommand(), c.explainCommand(), c.configCommand(), c.versionCommand(), c.hashWorkerCommand(),
+		c.keyCommand(), c.auditCommand(), c.explainCommand(), c.configCommand(), c.versionCommand(), c.hashWorkerCommand(),
 	)
 	return root
 }
@@ -165,7 +165,11 @@ func (c *cli) withDatabase(cmd *cobra.Command, fn func(ctx context.Context, d de
 	if err != nil {
 		return err
 	}
-	store, err := c.open(cmd.Context(), cfg, nil)
+	actor := "cli"
+	if c.operator != "" {
+		actor += ": " + c.operator
+	}
+	store, err := c.open(cmd.Context(), cfg, nil, func(o *storage.Options) { o.Actor = actor })
 	if err != nil {
 		return err
 	}

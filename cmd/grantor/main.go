@@ -1,7 +1,7 @@
 // Command grantor is the whole program: the server, and the tools for whoever runs it.
 //
 // Each noun has one file: serve.go, migrate.go, client.go, user.go, session.go,
-// key.go, explain.go, config.go, version.go. A verb reads its flags and standard input, checks
+// key.go, audit.go, explain.go, config.go, version.go. A verb reads its flags and standard input, checks
 // what can be checked without the database, calls the packages, prints. Rules live
 // in those packages; here is only how they are asked for and how they are told.
 //
@@ -20,6 +20,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"os/user"
 	"syscall"
 	"time"
 )
@@ -31,7 +32,7 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], process{
 		environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		now: clock(), rand: rand.Reader,
+		now: clock(), rand: rand.Reader, operator: operator(),
 		hangups: func(c chan<- os.Signal) {
 			signal.Ignore(syscall.SIGPIPE) // a server goes on when who read its log does not
 			signal.Notify(c, syscall.SIGHUP)
@@ -47,7 +48,21 @@ type process struct {
 	stderr  io.Writer
 	now     func() time.Time
 	rand    io.Reader
-	hangups func(chan<- os.Signal) // sends every SIGHUP there from now on; nil: there are none
+	// operator is who runs it, as user@host, for the audit log; "" = not known
+	operator string
+	hangups  func(chan<- os.Signal) // sends every SIGHUP there from now on; nil: there are none
+}
+
+func operator() string {
+	who, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return who.Username
+	}
+	return who.Username + "@" + host
 }
 
 // run is the program. It ends when the command is done, or soon after ctx is.

@@ -55,7 +55,7 @@ func (h *Handler) revoke(ctx context.Context, clientID, token string) error {
 	trail := TrailOf(ctx)
 	trail.Outcome = "nothing to revoke"
 	if id, _, err := h.Codec.Parse(grants.Refresh, token); err == nil {
-		found, own, err := h.Store.Revoke(ctx, id, clientID, now)
+		found, own, err := h.Store.Revoke(ctx, id, clientID, now, trail.Address)
 		if err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func (h *Handler) revoke(ctx context.Context, clientID, token string) error {
 		return belonging(invalidGrant(refusals.ForeignAccess), id)
 	}
 	trail.Session, trail.Outcome = c.Grant, "access token revoked"
-	return h.Store.Deny(ctx, c.ID, c.expires())
+	return h.Store.Deny(ctx, c.ID, clientID, c.expires())
 }
 
 // belonging says which session a refused token is of. The log does not: it is not the caller's.
