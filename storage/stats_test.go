@@ -89,7 +89,7 @@ func TestTrace_hears_of_every_unit_of_work(t *testing.T) {
 		require.NoError(t, err)
 		_, err = s.Access(ctx, ids[0], "app", "jti", e.Clock.Now())
 		require.NoError(t, err)
-		require.NoError(t, s.Deny(ctx, "jti", e.Clock.Now().Add(time.Minute)))
+		require.NoError(t, s.Deny(ctx, "jti", "app", e.Clock.Now().Add(time.Minute)))
 		e.Tally.Fail(func(string) error { return errors.New("gone") })
 		_, err = s.UserByLogin(ctx, "alice")
 		require.Error(t, err)
