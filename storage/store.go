@@ -58,6 +58,7 @@ type Options struct {
 	Connections    int           // of PostgreSQL, at most; 0 = 16
 	UnsafeDatabase []string      // durability settings of PostgreSQL that may be off
 	Actor          string        // who the audit log says that writes here; "" = grantor
+	Inspect        bool          // SQLite: the file as it is; nothing is made, changed or written
 	Now            func() time.Time
 	Rand           io.Reader
 	Log            *slog.Logger
@@ -145,8 +146,12 @@ func (s *Store) openSQLite(path string, o Options) error {
 		return errors.New("sqlite: needs the path of a file")
 	}
 	s.dialect, s.path = SQLite, path
+	flags, pragmas := os.O_CREATE|os.O_RDWR, "&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_txlock=immediate"
+	if o.Inspect {
+		flags, pragmas = os.O_RDONLY, "&_pragma=query_only(1)"
+	}
 	// The file holds password hashes and sealed keys: nobody else reads it.
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return err
 	}
@@ -156,8 +161,7 @@ func (s *Store) openSQLite(path string, o Options) error {
 	// busy_timeout comes first: the pragmas after it may have to wait already.
 	// FULL, because NORMAL may lose the last commits at power loss, and a revoked token with them.
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() +
-		fmt.Sprintf("?_pragma=busy_timeout(%d)", s.timeout.Milliseconds()) +
-		"&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_txlock=immediate"
+		fmt.Sprintf("?_pragma=busy_timeout(%d)", s.timeout.Milliseconds()) + pragmas
 
 	unopened, err := sql.Open("sqlite", "")
 	if err != nil {

@@ -51,7 +51,7 @@ Try it:  grantor serve --dev`,
 	config.AddFlags(root.PersistentFlags(), "database")
 	root.AddCommand(
 		c.serveCommand(), c.migrateCommand(), c.clientCommand(), c.userCommand(), c.sessionCommand(),
-		c.keyCommand(), c.auditCommand(), c.explainCommand(), c.configCommand(), c.versionCommand(), c.hashWorkerCommand(),
+		c.keyCommand(), c.auditCommand(), c.explainCommand(), c.doctorCommand(), c.configCommand(), c.versionCommand(), c.hashWorkerCommand(),
 	)
 	return root
 }
