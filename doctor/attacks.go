@@ -120,7 +120,7 @@ func (a *attack) setUp(ctx context.Context) bool {
 	b.header["X-Forwarded-For"] = []string{forged}
 	hole, err := a.forms(ctx, b)
 	if err == nil {
-		_, _, err = a.code(ctx, b, a.app)
+		_, err = a.code(ctx, b, a.app)
 	}
 	if err != nil {
 		c.fail("attack-setup", "can people sign in? Look into the server's log", "the guest can not sign in: %v", err)
@@ -230,15 +230,15 @@ func (a *attack) request(as guest, pairs ...string) string {
 }
 
 // code gets one, through the pages where they are shown.
-func (a *attack) code(ctx context.Context, b *browser, as guest, pairs ...string) (code string, told url.Values, err error) {
-	told, _, _, err = b.walk(ctx, a.guests, a.request(as, pairs...), "")
+func (a *attack) code(ctx context.Context, b *browser, as guest, pairs ...string) (code string, err error) {
+	told, _, _, err := b.walk(ctx, a.guests, a.request(as, pairs...), "")
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
 	if told.Get("code") == "" {
-		return "", told, fmt.Errorf("there is no code but %s", told.Get("error"))
+		return "", fmt.Errorf("there is no code but %s", told.Get("error"))
 	}
-	return told.Get("code"), told, nil
+	return told.Get("code"), nil
 }
 
 // tokens is what a client gets.
@@ -266,7 +266,7 @@ func (a *attack) refresh(ctx context.Context, as guest, token string, pairs ...s
 
 // login is a new session of the guest at an application.
 func (a *attack) login(ctx context.Context, as guest, pairs ...string) (tokens, error) {
-	code, _, err := a.code(ctx, a.signed, as, pairs...)
+	code, err := a.code(ctx, a.signed, as, pairs...)
 	if err != nil {
 		return tokens{}, err
 	}

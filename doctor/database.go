@@ -14,7 +14,8 @@ import (
 // leastPostgres is the oldest version that the tests run on.
 const leastPostgres = 15
 
-func checkFacts(c *chart, f storage.Facts, cfg config.Config, now time.Time) {
+// checkFacts compares clocks with the time between the question and its answer.
+func checkFacts(c *chart, f storage.Facts, cfg config.Config, asked, answered time.Time) {
 	if f.Dialect == storage.SQLite {
 		c.good("database-reachable", "SQLite %s", f.Version)
 		c.settle("database-durable", "database-writable", "database-version")
@@ -51,10 +52,21 @@ func checkFacts(c *chart, f storage.Facts, cfg config.Config, now time.Time) {
 	case f.Connections < 2*need:
 		c.warn("database-connections", "raise max_connections, or lower database_connections", "two replicas may open %d connections, PostgreSQL has %d", 2*need, f.Connections)
 	}
-	if apart := now.Sub(f.Clock).Abs(); apart > maxSkew {
+	if apart := apart(f.Clock, asked, answered); apart > maxSkew {
 		c.fail("clock-database", "set both clocks by NTP", "the database's clock and this machine's are %s apart", apart.Round(time.Second))
 	}
 	c.settle("database-durable", "database-writable", "database-version", "database-connections", "clock-database")
+}
+
+// apart is how far a moment is outside of a span, in which it should be.
+func apart(moment, from, to time.Time) time.Duration {
+	switch {
+	case moment.Before(from):
+		return from.Sub(moment)
+	case moment.After(to):
+		return moment.Sub(to)
+	}
+	return 0
 }
 
 func checkSchema(c *chart, have, want int64) {

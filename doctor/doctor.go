@@ -87,13 +87,14 @@ func (p *Patient) checkInside(ctx context.Context, c *chart) []storage.KeyFact {
 		c.stopDatabase("the database can not be opened")
 		return nil
 	}
+	asked := p.Now()
 	facts, err := p.Store.Facts(ctx)
 	if err != nil {
 		c.fail("database-reachable", hint, "it does not answer: %v", err)
 		c.stopDatabase("the database does not answer")
 		return nil
 	}
-	checkFacts(c, facts, p.Config, p.Now())
+	checkFacts(c, facts, p.Config, asked, p.Now())
 	have, want, err := p.Store.Schema(ctx)
 	if err != nil {
 		c.fail("database-schema", "grantor migrate status", "its version can not be read: %v", err)

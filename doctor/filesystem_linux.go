@@ -9,7 +9,7 @@ func networkFilesystem(folder string) string {
 	if syscall.Statfs(folder, &stat) != nil {
 		return ""
 	}
-	switch uint32(stat.Type) { //nolint:gosec,unconvert // its type is another one on each architecture, and the numbers have 32 bits
+	switch uint32(stat.Type) {
 	case 0x6969:
 		return "NFS"
 	case 0x517b, 0xff534d42, 0xfe534d42:

@@ -46,11 +46,12 @@ func (p *Patient) checkOutside(ctx context.Context, c *chart, w *web, known []st
 		return meta, false
 	}
 	checkClock(c, first)
-	if meta.Issuer != p.Issuer || !p.checkEndpoints(ctx, c, w, meta) {
+	if meta.Issuer != p.Issuer || p.leadsElsewhere(c, meta) {
 		// What is elsewhere is somebody else's: it is not touched.
 		c.stopGroup(Outside, "the metadata leads elsewhere")
 		return meta, false
 	}
+	p.checkEndpoints(ctx, c, w, meta)
 	p.checkAnswers(ctx, c, w, meta)
 	p.checkReady(ctx, c, w)
 	p.checkPrivatePaths(ctx, c, w)
@@ -107,14 +108,7 @@ func checkClock(c *chart, a *answer) {
 		return
 	}
 	// It was made between the request and the answer, and rounded down.
-	early, late := a.asked.Add(-time.Second), a.asked.Add(a.took)
-	apart := time.Duration(0)
-	switch {
-	case server.Before(early):
-		apart = early.Sub(server)
-	case server.After(late):
-		apart = server.Sub(late)
-	}
+	apart := apart(server, a.asked.Add(-time.Second), a.asked.Add(a.took))
 	if apart > maxSkew {
 		c.fail("clock-server", "set both clocks by NTP", "the server's clock and this machine's are %s apart", apart.Round(time.Second))
 		return
@@ -122,39 +116,50 @@ func checkClock(c *chart, a *answer) {
 	c.settle("clock-server")
 }
 
-// checkEndpoints sends every endpoint a request that it must refuse, or answer, by itself.
-func (p *Patient) checkEndpoints(ctx context.Context, c *chart, w *web, meta metadata) bool {
+// endpoint is one of the metadata, with a request that it must refuse, or answer, by
+// itself.
+type endpoint struct {
+	name, at string
+	form     url.Values // nil: a GET
+	expected []int
+}
+
+func (m metadata) endpoints() []endpoint {
 	none := url.Values{}
-	for _, e := range []struct {
-		name, at string
-		form     url.Values
-		expected []int
-	}{
-		{"authorization_endpoint", meta.Authorization, nil, []int{400}},
-		{"token_endpoint", meta.Token, none, []int{400, 401}},
-		{"introspection_endpoint", meta.Introspection, none, []int{400, 401}},
-		{"revocation_endpoint", meta.Revocation, none, []int{400, 401}},
-		{"userinfo_endpoint", meta.Userinfo, nil, []int{401}},
-		{"end_session_endpoint", meta.EndSession, nil, []int{200, 303, 400}},
-		{"jwks_uri", meta.JWKS, nil, []int{200}},
-	} {
+	return []endpoint{
+		{"authorization_endpoint", m.Authorization, nil, []int{400}},
+		{"token_endpoint", m.Token, none, []int{400, 401}},
+		{"introspection_endpoint", m.Introspection, none, []int{400, 401}},
+		{"revocation_endpoint", m.Revocation, none, []int{400, 401}},
+		{"userinfo_endpoint", m.Userinfo, nil, []int{401}},
+		{"end_session_endpoint", m.EndSession, nil, []int{200, 303, 400}},
+		{"jwks_uri", m.JWKS, nil, []int{200}},
+	}
+}
+
+func (p *Patient) leadsElsewhere(c *chart, meta metadata) bool {
+	for _, e := range meta.endpoints() {
 		if !strings.HasPrefix(e.at, p.Issuer+"/") {
-			c.fail("endpoints", "something in front rewrites the metadata, or it is another server's", "%s is %q, which is not under the issuer", e.name, e.at)
-			continue
+			c.of(e.name).fail("endpoints", "something in front rewrites the metadata, or it is another server's", "%q is not under the issuer", e.at)
 		}
+	}
+	return c.has("endpoints", Fail)
+}
+
+func (p *Patient) checkEndpoints(ctx context.Context, c *chart, w *web, meta metadata) {
+	for _, e := range meta.endpoints() {
 		method := http.MethodGet
 		if e.form != nil {
 			method = http.MethodPost
 		}
 		a, err := w.send(ctx, method, e.at, e.form, nil)
 		if err != nil {
-			c.fail("endpoints", "does a proxy pass it on?", "%s %s can not be reached: %v", e.name, e.at, err)
+			c.of(e.name).fail("endpoints", "does a proxy pass it on?", "%s can not be reached: %v", e.at, err)
 		} else if !slices.Contains(e.expected, a.status) {
-			c.fail("endpoints", "does a proxy pass it on, with its method and its answer?", "%s %s answers %s to an empty request", e.name, e.at, a.tell())
+			c.of(e.name).fail("endpoints", "does a proxy pass it on, with its method and its answer?", "%s answers %s to an empty request", e.at, a.tell())
 		}
 	}
 	c.settle("endpoints")
-	return !c.has("endpoints", Fail)
 }
 
 // checkAnswers looks at headers that proxies like to change.
@@ -232,10 +237,11 @@ func (p *Patient) checkJWKS(ctx context.Context, c *chart, w *web, meta metadata
 		c.fail("jwks", "does a proxy pass it on?", "the key set can not be read")
 		return false
 	}
+	type key struct {
+		KID string `json:"kid"`
+	}
 	var set struct {
-		Keys []struct {
-			KID string `json:"kid"`
-		} `json:"keys"`
+		Keys []key `json:"keys"`
 	}
 	if json.Unmarshal(a.body, &set) != nil || len(set.Keys) == 0 {
 		c.fail("jwks", "does a proxy change it?", "the key set can not be read")
@@ -253,11 +259,7 @@ func (p *Patient) checkJWKS(ctx context.Context, c *chart, w *web, meta metadata
 		}
 	}
 	for _, f := range known {
-		published := slices.ContainsFunc(set.Keys, func(k struct {
-			KID string `json:"kid"`
-		}) bool {
-			return k.KID == f.ID
-		})
+		published := slices.ContainsFunc(set.Keys, func(k key) bool { return k.KID == f.ID })
 		if !published && !past(f, known, p.Now()) {
 			c.fail("jwks", elsewhere, "key %s of this database is not published", f.ID)
 			return false
@@ -300,6 +302,12 @@ func (p *Patient) checkProxySettings(c *chart, issuer *url.URL) {
 
 // judgeAddress compares what a sign-in recorded with where the doctor came from.
 func (p *Patient) judgeAddress(c *chart, recorded, forged, from string, via bool) {
+	if here, err := netip.ParseAddr(from); err == nil && p.Config.TrustedProxies.Contains(here) && !c.has("proxy-forged", Fail) {
+		for _, check := range []string{"proxy-forged", "proxy-trusted"} {
+			c.skip(check, "the doctor comes from %s, which is one of trusted_proxies: run it elsewhere to know", from)
+		}
+		return
+	}
 	if recorded == forged {
 		c.fail("proxy-forged", "name only the proxies in trusted_proxies, and let them replace or extend X-Forwarded-For, not pass it on as it came",
 			"a sign-in with a forged X-Forwarded-For was recorded as coming from there")

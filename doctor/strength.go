@@ -13,8 +13,9 @@ const (
 	weak      = 96
 )
 
-// prose is how many bits a letter has in words of a language (Shannon, 1951).
-const prose = 2
+// prose is how many bits a letter has in words of a language (Shannon, 1951: about one,
+// when many are known before it).
+const prose = 1.5
 
 // strength estimates how many bits of a secret are new: a character that repeats what
 // came before, or goes on counting, adds nothing. It can only tell what is certainly
@@ -53,7 +54,9 @@ func alphabet(text string) float64 {
 		in   func(rune) bool
 		size float64
 	}{
-		{unicode.IsLower, 26}, {unicode.IsUpper, 26}, {unicode.IsDigit, 10},
+		{unicode.IsLower, 26},
+		{unicode.IsUpper, 26},
+		{unicode.IsDigit, 10},
 		{func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }, 4},
 	} {
 		if strings.ContainsFunc(text, class.in) {

@@ -126,7 +126,7 @@ func (s *Store) HashFacts(ctx context.Context, prefix string) (h HashFacts, err 
  WHEN password_hash = '' THEN 'none'
  WHEN substr(password_hash, 1, $2) = $1 THEN 'current'
  WHEN substr(password_hash, 1, 10) = '$argon2id$' THEN 'other'
- ELSE 'foreign' END AS kind FROM (SELECT password_hash FROM users LIMIT 100000) some) kinds GROUP BY kind`
+ ELSE 'foreign' END AS kind FROM (SELECT password_hash FROM users LIMIT 100000) first_users) kinds GROUP BY kind`
 	type group struct {
 		kind  string
 		count int64

@@ -128,7 +128,7 @@ func (c *cli) openPatient(ctx context.Context, p *doctor.Patient, attack bool) (
 	}
 	if p.Store, p.Unopened = open(true); p.Unopened != nil {
 		p.Store = nil
-		return closeStores, nil
+		return closeStores, nil //nolint:nilerr // the doctor tells it
 	}
 	if !attack {
 		return closeStores, nil
@@ -223,9 +223,9 @@ func printFindings(w io.Writer, findings []doctor.Finding) error {
 		if f.Subject != "" {
 			text = oneLine(f.Subject) + ": " + text
 		}
-		fmt.Fprintf(t, "  %s\t%s\t%s\n", f.Grade, f.Check, text)
+		fmt.Fprintf(t, "  %-4s\t%s\t%s\n", f.Grade, f.Check, text)
 		if f.Hint != "" {
-			fmt.Fprintf(t, "  \t\thint: %s\n", oneLine(f.Hint))
+			fmt.Fprintf(t, "      \t\thint: %s\n", oneLine(f.Hint))
 		}
 	}
 	fmt.Fprintf(t, "\n%d ok, %s, %d failed, %d skipped\n", sum[doctor.OK], count(sum[doctor.Warn], "warning"), sum[doctor.Fail], sum[doctor.Skip])

@@ -1,7 +1,7 @@
 // Command grantor is the whole program: the server, and the tools for whoever runs it.
 //
 // Each noun has one file: serve.go, migrate.go, client.go, user.go, session.go,
-// key.go, audit.go, explain.go, config.go, version.go. A verb reads its flags and standard input, checks
+// key.go, audit.go, explain.go, config.go, doctor.go, version.go. A verb reads its flags and standard input, checks
 // what can be checked without the database, calls the packages, prints. Rules live
 // in those packages; here is only how they are asked for and how they are told.
 //
