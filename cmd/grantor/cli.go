@@ -165,16 +165,20 @@ func (c *cli) withDatabase(cmd *cobra.Command, fn func(ctx context.Context, d de
 	if err != nil {
 		return err
 	}
-	actor := "cli"
-	if c.operator != "" {
-		actor += ": " + c.operator
-	}
-	store, err := c.open(cmd.Context(), cfg, nil, func(o *storage.Options) { o.Actor = actor })
+	store, err := c.open(cmd.Context(), cfg, nil, func(o *storage.Options) { o.Actor = c.actor("cli") })
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	return fn(cmd.Context(), desk{Store: store, config: cfg})
+}
+
+// actor is who the audit log says that it was.
+func (c *cli) actor(tool string) string {
+	if c.operator == "" {
+		return tool
+	}
+	return tool + ": " + c.operator
 }
 
 // ready migrates SQLite: one file, one owner, so nobody else has to agree to a new schema.

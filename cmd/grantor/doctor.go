@@ -119,7 +119,7 @@ func (c *cli) openPatient(ctx context.Context, p *doctor.Patient, attack bool) (
 	open := func(inspect bool) (*storage.Store, error) {
 		store, err := storage.Open(ctx, storage.Options{
 			Database: string(p.Config.Database), Timeout: p.Config.DatabaseTimeout, Connections: p.Config.DatabaseConnections,
-			UnsafeDatabase: p.Config.UnsafeDatabase, Inspect: inspect, Now: c.now, Rand: c.rand,
+			UnsafeDatabase: p.Config.UnsafeDatabase, Inspect: inspect, Actor: c.actor("doctor"), Now: c.now, Rand: c.rand,
 		})
 		if err == nil {
 			opened = append(opened, store)
