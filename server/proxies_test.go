@@ -49,7 +49,7 @@ func TestProxies_without_one_nothing_is_believed_H06(t *testing.T) {
 	} {
 		require.Equal(t, want, from(t, w, peer, nil))
 		for _, name := range []string{"X-Forwarded-For", "X-Real-Ip", "Forwarded", "X-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "X-Cluster-Client-Ip", "X-Forwarded", "Via"} {
-			for _, value := range []string{"203.0.113.9", "for=203.0.113.9", "127.0.0.1", "evil"} {
+			for _, value := range []string{"203.0.113.9", "for=203.0.113.9", "127.0.0.1", "ev1l"} {
 				require.Equal(t, want, from(t, w, peer, http.Header{name: {value}}), "%s: %s", name, value)
 			}
 		}
@@ -84,11 +84,11 @@ func TestProxies_that_are_trusted_L14(t *testing.T) {
 		"one address is not its network":     {"192.0.2.2:443", forwarded("203.0.113.9"), "192.0.2.2"},
 		"with a port":                        {proxy, forwarded("203.0.113.9:5555"), "203.0.113.9"},
 		"IPv6 with a port":                   {proxy, forwarded("[2001:db8::9]:5555"), "2001:db8::9"},
-		"a zone of free text":                {proxy, forwarded("fe80::9%evil\"text"), "fe80::9"},
+		"a zone of free text":                {proxy, forwarded("fe80::9%ev1l\"text"), "fe80::9"},
 		"blanks and tabs":                    {proxy, forwarded("\t 1.1.1.1 ,\t203.0.113.9 "), "203.0.113.9"},
 		"no address at all":                  {proxy, forwarded("unknown"), "10.0.0.1"},
 		"obfuscated (RFC 7239)":              {proxy, forwarded("1.1.1.1, _hidden"), "10.0.0.1"},
-		"broken in the middle":               {proxy, forwarded("1.1.1.1, evil, 10.9.9.9"), "10.9.9.9"},
+		"broken in the middle":               {proxy, forwarded("1.1.1.1, ev1l, 10.9.9.9"), "10.9.9.9"},
 		"an empty last hop":                  {proxy, forwarded("1.1.1.1,"), "10.0.0.1"},
 		"empty":                              {proxy, forwarded(""), "10.0.0.1"},
 		"decimal notation":                   {proxy, forwarded("3405803785"), "10.0.0.1"},
@@ -105,5 +105,5 @@ func TestProxies_that_are_trusted_L14(t *testing.T) {
 	} {
 		require.Equal(t, c.want, from(t, w, c.peer, c.header), name)
 	}
-	require.NotContains(t, w.Log.Text(), "evil")
+	require.NotContains(t, w.Log.Text(), "ev1l")
 }

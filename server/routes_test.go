@@ -44,7 +44,7 @@ func TestRoutes_answer_405_to_other_methods_H07(t *testing.T) {
 	w := servertest.New(t, servertest.Setup{})
 	for path, allowed := range methods {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "EVIL", "get"} {
-			r := &servertest.Request{Method: method, Path: path, Header: http.Header{"X-Evil": {"evil-header"}}}
+			r := &servertest.Request{Method: method, Path: path, Header: http.Header{"X-Evil": {"ev1l-header"}}}
 			if slices.Contains(allowed, method) {
 				require.NotEqual(t, 405, w.Send(r).Status, "%s %s", method, path)
 				continue
@@ -52,8 +52,8 @@ func TestRoutes_answer_405_to_other_methods_H07(t *testing.T) {
 			a := w.Send(r)
 			require.Equal(t, 405, a.Status, "%s %s", method, path)
 			require.Equal(t, strings.Join(allowed, ", "), a.Header.Get("Allow"))
-			require.NotContains(t, string(a.Body), "evil")
-			require.NotContains(t, fmt.Sprint(a.Header), "evil")
+			require.NotContains(t, string(a.Body), "ev1l")
+			require.NotContains(t, fmt.Sprint(a.Header), "ev1l")
 		}
 	}
 	for _, line := range w.Log.Requests(t) {
@@ -68,7 +68,7 @@ func TestRoutes_nothing_else_is_there_H08(t *testing.T) {
 	for _, path := range []string{
 		"/metrics", "/debug/pprof", "/debug/pprof/", "/debug/vars", "/oauth2", "/oauth2/", "/oauth2/token/", "//oauth2/token", "/oauth2//token",
 		"/oauth2/../oauth2/token", "/./oauth2/token", "/oauth2/token;x", "/OAuth2/token", "/oauth2/token%00", "/oauth2/token%2f", "/admin/v1/", "/admin/v1/clients",
-		"/console/", "/login/", "/Login", "/account/", "/ui/", "/ui/style.css/", "/ui/../login", "/.well-known/", "/.well-known/jwks.json/evil", "/evil%0d%0aX-Evil:%20evil", "/%2e%2e/%2e%2e/etc/passwd", "/healthz/x", "/readyz/..",
+		"/console/", "/login/", "/Login", "/account/", "/ui/", "/ui/style.css/", "/ui/../login", "/.well-known/", "/.well-known/jwks.json/ev1l", "/ev1l%0d%0aX-Evil:%20ev1l", "/%2e%2e/%2e%2e/etc/passwd", "/healthz/x", "/readyz/..",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			r := servertest.Form(path, "grant_type", "client_credentials")
@@ -92,9 +92,9 @@ func TestRoutes_for_people(t *testing.T) {
 	for accept, kind := range map[string]string{
 		"text/html,application/xhtml+xml,*/*;q=0.8": "text/html; charset=utf-8", "*/*": "application/json", "": "application/json", "application/json": "application/json",
 	} {
-		a := w.Send(servertest.Get("/evil").Set("Accept", accept)).Require(http.StatusNotFound)
+		a := w.Send(servertest.Get("/ev1l").Set("Accept", accept)).Require(http.StatusNotFound)
 		require.Equal(t, kind, a.Header.Get("Content-Type"), accept)
-		require.NotContains(t, string(a.Body), "evil")
+		require.NotContains(t, string(a.Body), "ev1l")
 	}
 	for _, method := range []string{http.MethodHead, http.MethodPut, http.MethodOptions} {
 		a := w.Send(&servertest.Request{Method: method, Path: "/login", Header: http.Header{}}).Require(http.StatusMethodNotAllowed)
@@ -121,11 +121,11 @@ func TestRoutes_ambiguous_lengths_H04(t *testing.T) {
 		"length and chunked":  "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
 		"two lengths":         "Content-Length: 5\r\nContent-Length: 29\r\n",
 		"chunked twice":       "Transfer-Encoding: chunked, chunked\r\n",
-		"unknown coding":      "Transfer-Encoding: evil\r\n",
+		"unknown coding":      "Transfer-Encoding: ev1l\r\n",
 		"negative length":     "Content-Length: -1\r\n",
 		"length with a plus":  "Content-Length: +29\r\n",
 		"blank before colon":  "Content-Length : 29\r\n",
-		"two hosts":           "Host: evil.test\r\nContent-Length: 29\r\n",
+		"two hosts":           "Host: ev1l.test\r\nContent-Length: 29\r\n",
 		"a broken field name": "X\x01Evil: 1\r\nContent-Length: 29\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -234,7 +234,7 @@ func tryAuthMethods(endpoint string) func(*testing.T, described) {
 			"client_secret_basic": form().Basic("c1", d.Secret("c1")),
 			"client_secret_post":  form("client_id", "c1", "client_secret", d.Secret("c1")),
 			"none":                form("client_id", "p1"),
-			"private_key_jwt":     form("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion", "evil.evil.evil"),
+			"private_key_jwt":     form("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion", "ev1l.ev1l.ev1l"),
 		} {
 			if d.Send(r).Status == 200 {
 				works = append(works, method)
@@ -276,14 +276,14 @@ func TestMetadata_is_not_told_who_it_is_W03_H06(t *testing.T) {
 	want := w.Send(servertest.Get(documents[0])).Body
 	for _, header := range []string{"Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Prefix"} {
 		for _, path := range documents {
-			require.Equal(t, want, w.Send(servertest.Get(path).Set(header, "evil.test")).Require(200).Body, header)
+			require.Equal(t, want, w.Send(servertest.Get(path).Set(header, "ev1l.test")).Require(200).Body, header)
 		}
 		// The token does not believe it either, nor the session where it came from.
-		a := w.Send(w.As(servertest.Form("/oauth2/token", "grant_type", "password", "username", "alice", "password", servertest.Password("alice")), "c1").Set(header, "evil.test")).Require(200)
+		a := w.Send(w.As(servertest.Form("/oauth2/token", "grant_type", "password", "username", "alice", "password", servertest.Password("alice")), "c1").Set(header, "ev1l.test")).Require(200)
 		require.Equal(t, w.Issuer, servertest.Claims(t, a.Access())["iss"])
 		require.Equal(t, "127.0.0.1", session(t, w, a.Refresh()).CreatedFrom, header)
 	}
-	require.NotContains(t, w.Log.Text(), "evil")
+	require.NotContains(t, w.Log.Text(), "ev1l")
 }
 
 func TestMetadata_of_an_issuer_with_a_path(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 // strangers are redirect URIs that "two" is not registered with: section 6 of attacks.md
 // and its relatives.
 var strangers = map[string][]string{
-	"A-01": {"https://evil.test/cb"},
-	"A-02": {"https://app.test.evil.test/cb", "https://appxtest/cb", "https://app.test/cbx", "https://evil.test/?https://app.test/cb", "https://xapp.test/cb"},
+	"A-01": {"https://ev1l.test/cb"},
+	"A-02": {"https://app.test.ev1l.test/cb", "https://appxtest/cb", "https://app.test/cbx", "https://ev1l.test/?https://app.test/cb", "https://xapp.test/cb"},
 	"A-03": {"https://app.test/cb/", "https://app.test/CB", "HTTPS://app.test/cb", "https://APP.test/cb", "https://app.test./cb", "https://app.test/%63b", "https://app.test//cb", "https://app.test/./cb"},
 	"A-04": {"https://app.test/cb?x=1", "https://app.test/cb2", "https://app.test/cb2?x=2", "https://app.test/cb2?x=1&y=2", "https://app.test/cb?", "https://app.test/cb2?x=1&x=1", "https://app.test/cb2?y=2&x=1"},
 	"A-05": {"https://app.test/cb#frag", "https://app.test/cb#"},
@@ -24,11 +24,11 @@ var strangers = map[string][]string{
 	"A-07": {"javascript:alert(1)", "data:text/html,x", "JavaScript:alert(1)//https://app.test/cb", "vbscript:x", "blob:https://app.test/cb", "view-source:https://app.test/cb", "file:///cb"},
 	"A-10": {"http://127.0.0.1/cb", "http://127.0.0.1:9/cb", "http://localhost/cb"},
 	"A-16": {
-		"https://app.test/cb/..%2fevil", "https://app.test/cb;x", "https://app.test/cb/../evil", "https://app.test/cb%00", "https://app.test/cb%0d%0aLocation:evil",
-		"https://app.test@evil.test/cb", "https://user@app.test/cb", `https://evil.test\@app.test/cb`, `https:\\app.test\cb`, "https:app.test/cb", "https:///app.test/cb", "https://app.test/cb\r\nLocation: https://evil.test",
-		" https://app.test/cb", "https://app.test/cb ", "https://app.test/cb\t", "https://app.test/cb\n", "https://app.test\u3002evil.test/cb", "https://\u0430pp.test/cb",
+		"https://app.test/cb/..%2fev1l", "https://app.test/cb;x", "https://app.test/cb/../ev1l", "https://app.test/cb%00", "https://app.test/cb%0d%0aLocation:ev1l",
+		"https://app.test@ev1l.test/cb", "https://user@app.test/cb", `https://ev1l.test\@app.test/cb`, `https:\\app.test\cb`, "https:app.test/cb", "https:///app.test/cb", "https://app.test/cb\r\nLocation: https://ev1l.test",
+		" https://app.test/cb", "https://app.test/cb ", "https://app.test/cb\t", "https://app.test/cb\n", "https://app.test\u3002ev1l.test/cb", "https://\u0430pp.test/cb",
 	},
-	"no URI": {"*", "https://*", "https://app.test/*", "urn:ietf:wg:oauth:2.0:oob", "postmessage", "%", "https://app.test/cb https://evil.test/cb", "https://app.test/cb," + "https://app.test/cb", strings.Repeat("https://app.test/cb", 1000)},
+	"no URI": {"*", "https://*", "https://app.test/*", "urn:ietf:wg:oauth:2.0:oob", "postmessage", "%", "https://app.test/cb https://ev1l.test/cb", "https://app.test/cb," + "https://app.test/cb", strings.Repeat("https://app.test/cb", 1000)},
 }
 
 // Nobody is sent to what was not compared with the registration, whatever else is right
@@ -46,7 +46,7 @@ func TestAuthorize_redirects_to_nobody_else_A01_to_A16(t *testing.T) {
 					{"prompt", "none"},
 					{"response_mode", "form_post"},
 					{"response_mode", "fragment", "response_type", "token"},
-					{"response_type", "evil", "scope", "evil"},
+					{"response_type", "ev1l", "scope", "ev1l"},
 					{"code_challenge", "-"},
 					{"state", "-"},
 				} {
@@ -59,7 +59,7 @@ func TestAuthorize_redirects_to_nobody_else_A01_to_A16(t *testing.T) {
 			}
 		})
 	}
-	require.NotContains(t, w.Log.Text(), "evil")
+	require.NotContains(t, w.Log.Text(), "ev1l")
 	require.Equal(t, 1, grantRows(t, w), "no code was made")
 	for _, uri := range []string{servertest.Callback, "https://app.test/cb2?x=1"} {
 		to := signedIn.Authorize("two", "redirect_uri", uri).Location()
@@ -113,8 +113,8 @@ func TestAuthorize_loopback_ports_A08_to_A10(t *testing.T) {
 		"n1": {
 			"http://127.0.0.1:9/other", "http://127.0.0.1:9/cb?code=x", "http://127.0.0.1:9/cb?", "http://127.0.0.1:9/cb#x", // A-10
 			"https://127.0.0.1:9/cb", "http://localhost:9/cb", "http://[::1]:9/cb", "http://127.0.0.2:9/cb", "http://127.1:9/cb", "http://2130706433:9/cb",
-			"http://127.0.0.1:9@evil.test/cb", "http://127.0.0.1:evil.test/cb", "http://127.0.0.1:/cb", "http://127.0.0.1:99999/cb", "http://127.0.0.1:-1/cb", "http://127.0.0.1:9:9/cb",
-			"http://evil@127.0.0.1:9/cb", "http://127.0.0.1.evil.test:9/cb", "http://127.0.0.1:9/cb/", "http://127.0.0.1:9\\@evil.test/cb", "http://127.0.0.1:0x50/cb",
+			"http://127.0.0.1:9@ev1l.test/cb", "http://127.0.0.1:ev1l.test/cb", "http://127.0.0.1:/cb", "http://127.0.0.1:99999/cb", "http://127.0.0.1:-1/cb", "http://127.0.0.1:9:9/cb",
+			"http://ev1l@127.0.0.1:9/cb", "http://127.0.0.1.ev1l.test:9/cb", "http://127.0.0.1:9/cb/", "http://127.0.0.1:9\\@ev1l.test/cb", "http://127.0.0.1:0x50/cb",
 		},
 	} {
 		for _, uri := range uris {
@@ -129,12 +129,12 @@ func TestAuthorize_redirect_uri_omitted_or_repeated_A11_A12_A13(t *testing.T) {
 	b := w.Browser()
 	requirePage(t, b.Authorize("two", "redirect_uri", "-"))
 	requirePage(t, b.Authorize("two", "redirect_uri", ""))
-	requirePage(t, b.Get(with("two", "redirect_uri", servertest.Callback, "https://evil.test/cb")))
-	requirePage(t, b.Get(with("two", "redirect_uri", "https://evil.test/cb", servertest.Callback)))
+	requirePage(t, b.Get(with("two", "redirect_uri", servertest.Callback, "https://ev1l.test/cb")))
+	requirePage(t, b.Get(with("two", "redirect_uri", "https://ev1l.test/cb", servertest.Callback)))
 	requirePage(t, b.Get(with("two", "redirect_uri", servertest.Callback, servertest.Callback)))
 	requirePage(t, b.Get(with("two", "client_id", "two", "c1")))
-	for _, client := range []string{"nobody", "", "evil\r\nid", "cc", "pw", "rs", strings.Repeat("evil", 1000)} {
-		requirePage(t, b.Authorize(client, "redirect_uri", "https://evil.test/cb"))
+	for _, client := range []string{"nobody", "", "ev1l\r\nid", "cc", "pw", "rs", strings.Repeat("ev1l", 1000)} {
+		requirePage(t, b.Authorize(client, "redirect_uri", "https://ev1l.test/cb"))
 		requirePage(t, b.Authorize(client))
 	}
 

@@ -140,7 +140,8 @@ func (w *World) lookAtLocation(a *Answer, where string) {
 }
 
 var (
-	reference = regexp.MustCompile(`ge1_[A-Za-z0-9_-]+`)
+	// Not in the middle of a token, which may spell anything.
+	reference = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-]|%[0-9A-F]{2})(ge1_[A-Za-z0-9_-]+)`)
 	refused   = regexp.MustCompile(`[?&#]error=|name="error"|page-problem`)
 )
 
@@ -150,7 +151,10 @@ func (w *World) lookAtReference(a *Answer, where string) {
 	t := w.t
 	t.Helper()
 	location := a.Header.Get("Location")
-	found := reference.FindString(location + "\n" + string(a.Body))
+	found := ""
+	if match := reference.FindStringSubmatch(location + "\n" + string(a.Body)); match != nil {
+		found = match[1]
+	}
 	if !refused.MatchString(location+"\n"+string(a.Body)) && a.Text("error") == "" {
 		require.Empty(t, found, where)
 		return
