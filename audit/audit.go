@@ -3,9 +3,10 @@
 // The database writes an Event in the statement that it reports, by triggers
 // (migrations/…/0004). Within about a second a replica adds a Seal: which events were
 // there, their digests, and the hash of the seal before, under a server secret. Whoever
-// can write to the database but does not have that secret can not make the chain again;
-// whoever has both can cut off its end, which only a copy of a seal's number and hash
-// elsewhere tells (Verifier.Expect).
+// can write to the database but does not have that secret can not make a seal. They can cut
+// off the end of the chain, and what is left of the events there is sealed anew: a server
+// that runs notices (it knows the last seal and goes on with no other), and so does whoever
+// kept a seal's number and hash elsewhere (Verifier.Expect).
 //
 // Next makes a seal, Verifier reads the chain again. storage keeps the rows, the server
 // calls it every second, `grantor audit` shows and verifies.
@@ -163,6 +164,14 @@ func encode[T any](list []T) string {
 	text, _ := json.Marshal(list) // of numbers: always
 	return string(text)
 }
+
+// By tells whether the seal was made with that key.
+func (s Seal) By(key Key) bool {
+	return s.KeyID == key.ID && hmac.Equal(s.MAC, mac(key.Secret, s.Hash))
+}
+
+// Size is how many events it has.
+func (s Seal) Size() int { return len(s.Digests) / shortDigest }
 
 func mac(secret []byte, over Hash) []byte {
 	m := hmac.New(sha256.New, secret)

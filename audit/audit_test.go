@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -116,7 +117,9 @@ func TestVerifier_accepts_what_was_sealed(t *testing.T) {
 
 		some := h.seals[rapid.IntRange(0, len(h.seals)-1).Draw(t, "written down")]
 		require.Empty(t, h.verify(audit.Verifier{Expect: some.Number, ExpectHash: some.Hash}).Problems)
-		require.EqualValues(t, len(h.seals), h.verify(audit.Verifier{Keys: []audit.Key{}}).Foreign)
+		require.EqualValues(t, len(h.seals), h.verify(audit.Verifier{Keys: []audit.Key{}, Retired: []string{key.ID}}).Foreign)
+		require.Empty(t, h.verify(audit.Verifier{Keys: []audit.Key{}, Retired: []string{key.ID}}).Problems)
+		require.Len(t, h.verify(audit.Verifier{Keys: []audit.Key{}}).Problems, 1, "a key that nobody named")
 	})
 }
 
@@ -262,7 +265,7 @@ func TestVerifier_is_bounded_by_what_a_seal_may_hold(t *testing.T) {
 	h := newHistory()
 	h.commit(1)
 	h.seal()
-	for _, r := range []audit.Range{{From: 1, To: 1 << 62}, {From: 9, To: 1}} {
+	for _, r := range []audit.Range{{From: 1, To: 1 << 62}, {From: 9, To: 1}, {From: math.MaxInt64, To: math.MaxInt64}, {From: math.MinInt64, To: math.MaxInt64}, {From: 0, To: 1}} {
 		h.seals[0].Events = []audit.Range{r}
 		require.NotEmpty(t, h.verify(audit.Verifier{}).Problems)
 	}

@@ -5,13 +5,15 @@ import (
 	"crypto/hmac"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // Verifier reads a chain from its first seal to its last: Seal for each, then Unsealed, then
 // End.
 type Verifier struct {
-	Keys []Key // that may have made it; of others only the chain is checked
+	Keys    []Key    // that may have made it
+	Retired []string // ids of keys that are gone, and that were ours: of their seals only the chain is checked
 	// Expect is a seal that was written down elsewhere, to be found again; zero: none.
 	Expect     int64
 	ExpectHash Hash
@@ -24,7 +26,8 @@ type Verifier struct {
 	unsealed int64
 	absent   int64              // numbers that were never seen
 	waiting  map[int64]struct{} // numbers that were there before any seal had them
-	foreign  int64              // seals of secrets that are not known
+	foreign  int64              // seals of retired keys
+	unknown  map[string]Range   // seals of other keys
 	expected bool
 	problems []string
 }
@@ -35,7 +38,7 @@ type Report struct {
 	Events   int64     `json:"events"`   // sealed
 	Unsealed int64     `json:"unsealed"` // too new to be sealed, or there is no server to do it
 	Absent   int64     `json:"absent"`   // numbers that were rolled back, or skipped when the database crashed
-	Foreign  int64     `json:"foreign"`  // seals by a secret that is not among those known: only their hashes were checked
+	Foreign  int64     `json:"foreign"`  // seals of retired keys: only their hashes were checked
 	Head     int64     `json:"head"`     // number of the last seal, to be written down elsewhere
 	Hash     string    `json:"hash"`
 	At       time.Time `json:"at"`
@@ -75,7 +78,7 @@ func (v *Verifier) Seal(s Seal, events []Event) {
 	own := v.own(s, events)
 	v.whole(s, own)
 	v.authentic(s)
-	v.hear(own)
+	v.hear(events)
 	v.events += int64(len(own))
 	v.absent += forgotten(v.last, s)
 	v.last = s
@@ -113,10 +116,13 @@ func (v *Verifier) own(s Seal, events []Event) []Event {
 	return own
 }
 
-// size is how many events a seal has.
+// highest is more numbers than anybody has, and far from where they overflow.
+const highest = 1 << 62
+
+// size is how many events a seal has; more than any has when its ranges are not of this program.
 func (s Seal) size() (n int64) {
 	for _, r := range s.Events {
-		if r.To < r.From || r.To-r.From >= MostEvents {
+		if r.From < 1 || r.To > s.Reached || r.To > highest || r.To < r.From || r.To-r.From >= MostEvents {
 			return MostEvents + 1
 		}
 		n += r.To - r.From + 1
@@ -163,7 +169,22 @@ func (v *Verifier) authentic(s Seal) {
 		}
 		return
 	}
-	v.foreign++
+	if slices.Contains(v.Retired, s.KeyID) {
+		v.foreign++
+		return
+	}
+	if v.unknown == nil {
+		v.unknown = make(map[string]Range)
+	}
+	seen, ok := v.unknown[s.KeyID]
+	if !ok && len(v.unknown) == mostProblems {
+		return
+	}
+	if !ok {
+		seen.From = s.Number
+	}
+	seen.To = s.Number
+	v.unknown[s.KeyID] = seen
 }
 
 // reported tells whether the event says that everything before the first seal was pruned.
@@ -177,7 +198,7 @@ func (v *Verifier) reported(e Event) bool {
 			return hmac.Equal(p.mac(key), p.MAC)
 		}
 	}
-	return true // by a secret that is gone: its seal is all there is
+	return slices.Contains(v.Retired, p.KeyID)
 }
 
 // forgotten counts the numbers that the last seal waited for and this one gave up.
@@ -218,7 +239,15 @@ func (v *Verifier) End() Report {
 	if v.begun && v.start.Number == 0 && v.start.Hash != (Hash{}) {
 		v.problem("seal 1 was changed")
 	}
-	if v.Expect > v.start.Number && !v.expected {
+	for id, r := range v.unknown {
+		v.problem("seal %s made with the key %q, which is none of the server secrets that are known here", span(r.From, r.To), id)
+	}
+	switch {
+	case v.Expect == 0 || v.expected:
+	case v.begun && v.Expect == v.start.Number && v.ExpectHash == v.start.Hash: // the last one that was pruned
+	case v.begun && v.Expect <= v.start.Number:
+		v.problem("seal %d was written down, and the chain begins at %d: nothing can be said, write down a later one", v.Expect, v.start.Number+1)
+	default:
 		v.problem("seal %d was written down, but the chain ends at %d: its end was cut off", v.Expect, v.last.Number)
 	}
 	strays := int64(0)

@@ -2,9 +2,12 @@ package server
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/grantorhq/grantor/audit"
+	"github.com/grantorhq/grantor/storage"
 )
 
 // sealInterval is how long an event may be without a seal, about.
@@ -31,7 +34,11 @@ func (s *Server) sealAudit(ctx context.Context) {
 			said, told = now, head
 		}
 		if err != nil && !failing {
-			s.deps.Log.WarnContext(ctx, "audit log is not sealed, and will be tried again", "error", err)
+			level := slog.LevelWarn
+			if errors.Is(err, storage.ErrAuditCut) {
+				level = slog.LevelError
+			}
+			s.deps.Log.Log(ctx, level, "audit log is not sealed, and will be tried again", "error", err)
 		}
 		if failing = err != nil; over {
 			return

@@ -1,12 +1,14 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,12 +144,10 @@ func (s *Store) SealAudit(ctx context.Context, key audit.Key) (seal audit.Seal, 
 	if len(newest) > 0 {
 		last = newest[0]
 	}
-	waits := make([]audit.Range, 0, len(last.Waiting))
-	for _, w := range last.Waiting {
-		waits = append(waits, w.Range)
+	if err := s.knows(last, key); err != nil {
+		return audit.Seal{}, 0, err
 	}
-	events, err := many(ctx, s, s.read, "read audit log",
-		`SELECT `+eventColumns+` FROM audit_events WHERE number > $1`+of(waits)+` ORDER BY number LIMIT $2`, []any{last.Reached, audit.MostEvents}, scanEvent)
+	events, err := s.unsealed(ctx, last)
 	if err != nil || len(events) == 0 {
 		return last, 0, err
 	}
@@ -165,14 +165,78 @@ func (s *Store) SealAudit(ctx context.Context, key audit.Key) (seal audit.Seal, 
 	if err != nil || changed == 0 {
 		return audit.Seal{}, 0, err
 	}
-	return seal, len(events), nil
+	return seal, len(events), s.knows(seal, key)
+}
+
+// ErrAuditCut: the last seal is not the one that this store saw or made before, or not by
+// the server secret that it names. What follows must not be sealed: that would vouch for it.
+var ErrAuditCut = errors.New("the end of the audit log was cut off or replaced")
+
+// knows takes note of the newest seal, which is never pruned.
+func (s *Store) knows(newest audit.Seal, key audit.Key) error {
+	s.auditMu.Lock()
+	defer s.auditMu.Unlock()
+	head := s.auditHead
+	if newest.Number < head.Number || newest.Number == head.Number && newest.Hash != head.Hash || newest.Number > 0 && newest.KeyID == key.ID && !newest.By(key) {
+		return fmt.Errorf("%w: seal %d was the last one, and it is %d", ErrAuditCut, head.Number, newest.Number)
+	}
+	s.auditHead = newest
+	return nil
+}
+
+// unsealed are the events that the last seal waits for, and those after what it reached. Two
+// statements: SQLite would look through all of the log for an OR.
+func (s *Store) unsealed(ctx context.Context, last audit.Seal) (list []audit.Event, err error) {
+	if waits := waitsOf(last); len(waits) > 0 {
+		list, err = many(ctx, s, s.read, "read audit log",
+			`SELECT `+eventColumns+` FROM audit_events WHERE number >= $1 AND number <= $2 AND (1 = 0`+of(waits)+`) ORDER BY number LIMIT $3`,
+			[]any{waits[0].From, last.Reached, audit.MostEvents}, scanEvent)
+		if err != nil {
+			return nil, err
+		}
+	}
+	more, err := many(ctx, s, s.read, "read audit log", `SELECT `+eventColumns+` FROM audit_events WHERE number > $1 ORDER BY number LIMIT $2`,
+		[]any{last.Reached, audit.MostEvents - len(list)}, scanEvent)
+	return append(list, more...), err
+}
+
+// waitsOf are in the order of their numbers.
+func waitsOf(seal audit.Seal) []audit.Range {
+	waits := make([]audit.Range, 0, len(seal.Waiting))
+	for _, w := range seal.Waiting {
+		waits = append(waits, w.Range)
+	}
+	slices.SortFunc(waits, func(a, b audit.Range) int { return cmp.Compare(a.From, b.From) })
+	return waits
 }
 
 // sealPage is how many seals are read at once: of a busy server they hold 20,000 events.
 const sealPage = 20
 
-// VerifyAudit reads the whole chain.
-func (s *Store) VerifyAudit(ctx context.Context, v *audit.Verifier) (audit.Report, error) {
+// VerifyAudit reads the whole chain, and once more when it was pruned meanwhile.
+func (s *Store) VerifyAudit(ctx context.Context, v *audit.Verifier) (report audit.Report, err error) {
+	const first = `ORDER BY number LIMIT 1`
+	for range 3 {
+		before, err := s.seals(ctx, first)
+		if err != nil {
+			return audit.Report{}, err
+		}
+		again := *v
+		if report, err = s.verifyAudit(ctx, &again); err != nil {
+			return audit.Report{}, err
+		}
+		after, err := s.seals(ctx, first)
+		if err != nil {
+			return audit.Report{}, err
+		}
+		if len(before) == len(after) && (len(before) == 0 || before[0].Number == after[0].Number) {
+			break
+		}
+	}
+	return report, nil
+}
+
+func (s *Store) verifyAudit(ctx context.Context, v *audit.Verifier) (audit.Report, error) {
 	reached, number := int64(math.MinInt64), int64(0)
 	for {
 		list, err := s.seals(ctx, `WHERE number > $1 ORDER BY number LIMIT $2`, number, sealPage)
@@ -209,7 +273,10 @@ func (s *Store) sealedEvents(ctx context.Context, reached int64, seal audit.Seal
 			late = append(late, audit.Range{From: r.From, To: min(r.To, reached)})
 		}
 	}
-	edge := int64(math.MinInt64)
+	edge := reached // a bound that is no lower than it must be: SQLite begins to look there
+	for _, r := range late {
+		edge = min(edge, r.From-1)
+	}
 	for {
 		page, err := many(ctx, s, s.read, "read audit log",
 			`SELECT `+eventColumns+` FROM audit_events WHERE number > $1 AND (number > $2 AND number <= $3`+of(late)+`) ORDER BY number LIMIT $4`,
@@ -244,13 +311,10 @@ func (s *Store) PruneAudit(ctx context.Context, before time.Time, key audit.Key)
 		}
 		chosen, events := -1, 0
 		for i, seal := range old {
-			events += len(seal.Digests)
-			if len(seal.Waiting) == 0 { // all that it reached is its own, or of those before it
-				chosen = i
-			}
-			if chosen >= 0 && events > 4*audit.MostEvents {
+			if events += seal.Size(); events > 4*audit.MostEvents {
 				break
 			}
+			chosen = i
 		}
 		if chosen < 0 {
 			return total, nil
@@ -270,9 +334,6 @@ func (s *Store) prune(ctx context.Context, upTo audit.Seal, seals int, key audit
 		return 0, err
 	}
 	err = s.transaction(ctx, "prune audit log", func(tx *gorm.DB) error {
-		if err := s.record(tx, audit.EventPruned, "", "", detail); err != nil {
-			return err
-		}
 		gone := tx.Exec(`DELETE FROM audit_seals WHERE number <= ?`, upTo.Number)
 		if gone.Error != nil {
 			return gone.Error
@@ -280,9 +341,12 @@ func (s *Store) prune(ctx context.Context, upTo audit.Seal, seals int, key audit
 		if gone.RowsAffected != int64(seals) {
 			return errPruned
 		}
-		gone = tx.Exec(`DELETE FROM audit_events WHERE number <= ?`, upTo.Reached)
-		deleted = gone.RowsAffected
-		return gone.Error
+		// What it waited for belongs to a later seal, if it came.
+		gone = tx.Exec(`DELETE FROM audit_events WHERE number <= ? AND NOT (1 = 0`+of(waitsOf(upTo))+`)`, upTo.Reached)
+		if deleted = gone.RowsAffected; gone.Error != nil {
+			return gone.Error
+		}
+		return s.record(tx, audit.EventPruned, "", "", detail)
 	})
 	if errors.Is(err, errPruned) {
 		return 0, nil

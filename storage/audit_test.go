@@ -442,6 +442,62 @@ func TestPruneAudit(t *testing.T) {
 	})
 }
 
+// A number that was rolled back is waited for by every seal of a minute.
+func TestPruneAudit_does_not_wait_for_what_never_came(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		l, db := newAuditLog(t, e), database(t, e)
+		createUser(t, e.Store, "first")
+		require.Equal(t, 1, l.seal(t))
+		if e.Dialect == storage.Postgres {
+			tx, err := db.BeginTx(l.ctx, nil)
+			require.NoError(t, err)
+			_, err = tx.ExecContext(l.ctx, `SELECT grantor_audit('never', '', '', '', '', '')`)
+			require.NoError(t, err)
+			require.NoError(t, tx.Rollback())
+		} else {
+			_, err := db.ExecContext(l.ctx, `UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'audit_events'`)
+			require.NoError(t, err)
+		}
+		for i := range 30 {
+			createUser(t, e.Store, fmt.Sprint("u", i))
+			require.Equal(t, 1, l.seal(t))
+			e.Clock.Advance(time.Second)
+		}
+		deleted, err := e.Store.PruneAudit(l.ctx, e.Clock.Now().Add(-2*time.Second), auditKey)
+		require.NoError(t, err)
+		require.EqualValues(t, 29, deleted)
+		l.seal(t)
+		require.Empty(t, l.verify(t).Problems)
+	})
+}
+
+// A server that runs does not vouch for what is behind a cut.
+func TestSealAudit_notices_a_cut(t *testing.T) {
+	t.Parallel()
+	for what, statement := range map[string]string{
+		"all":      `DELETE FROM audit_seals`,
+		"the end":  `DELETE FROM audit_seals WHERE number = 3`,
+		"replaced": `UPDATE audit_seals SET hash = previous WHERE number = 3`,
+		"not ours": `UPDATE audit_seals SET mac = hash WHERE number = 3`,
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+				l := newAuditLog(t, e)
+				for _, name := range []string{"alice", "bob", "carol"} {
+					createUser(t, e.Store, name)
+					require.Equal(t, 1, l.seal(t))
+				}
+				_, err := database(t, e).ExecContext(l.ctx, statement)
+				require.NoError(t, err)
+				_, _, err = e.Store.SealAudit(l.ctx, auditKey)
+				require.ErrorIs(t, err, storage.ErrAuditCut)
+			})
+		})
+	}
+}
+
 func TestAuditEvents_filters(t *testing.T) {
 	t.Parallel()
 	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {

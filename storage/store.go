@@ -26,6 +26,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +42,7 @@ import (
 	"gorm.io/gorm/schema"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"github.com/grantorhq/grantor/audit"
 	"github.com/grantorhq/grantor/grants"
 	"github.com/grantorhq/grantor/migrations"
 )
@@ -88,6 +90,9 @@ type Store struct {
 	rand    io.Reader
 	log     *slog.Logger
 	actor   string
+
+	auditMu   sync.Mutex
+	auditHead audit.Seal // the newest that was seen
 
 	clients clientCache
 	uses    secretUses
@@ -359,7 +364,7 @@ func (s *Store) Dialect() string { return s.dialect }
 // Migrate brings the schema to this program's version. Of several callers one works, the others wait.
 func (s *Store) Migrate(ctx context.Context) (migrations.Report, error) {
 	report, err := migrations.Up(ctx, s.pools[0], s.dialect, s.path+".lock")
-	if err == nil && s.dialect == SQLite && report.From != report.To {
+	if err == nil && s.dialect == SQLite {
 		_, err = s.pools[0].ExecContext(ctx, nameActor(s.actor)) // there was no log to sign when it connected
 	}
 	if errors.Is(err, migrations.ErrNewer) {

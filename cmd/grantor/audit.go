@@ -175,7 +175,8 @@ func (c *cli) auditExport() *cobra.Command {
 
 To follow the log, give the number of the last line as --after next time. A number
 may appear a moment after a higher one, while its statement is still being
-committed: start a minute back with --since to miss none.`,
+committed: to miss none, start a minute back with --since instead, and drop the
+numbers that you have.`,
 	}
 	f.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -200,20 +201,22 @@ committed: start a minute back with --since to miss none.`,
 
 func (c *cli) auditVerify() *cobra.Command {
 	var expect string
+	var retired []string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Check that no event was removed, changed or put in later; fails when one was", Args: arguments,
 		Long: `Check that no event was removed, changed or put in later; fails when one was.
 
 Servers seal the log every second with a server secret, so that who can write to the
-database alone can not make it again. Who has the secrets too could, or could cut off
-its end: write down the last seal (this verb prints it, servers log it every minute),
-keep it elsewhere, and give it as --expect next time.`,
+database alone can not make a seal. They can cut off the end of the log; a server that
+runs notices that, and so do you: write down the last seal (this verb prints it, servers
+log it every minute), keep it elsewhere, and give it as --expect next time.`,
 	}
 	cmd.Flags().StringVar(&expect, "expect", "", "A seal that was written down before, as `NUMBER:HASH`; fails when it is not there as it was")
+	cmd.Flags().StringArrayVar(&retired, "retired-key", nil, "The `ID` of a key that was yours and whose server secret is gone: of its seals only the chain is checked; repeat for more")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var v audit.Verifier
+		v := audit.Verifier{Retired: retired}
 		if expect != "" {
 			number, hash, _ := strings.Cut(expect, ":")
 			var err error
@@ -259,7 +262,7 @@ func (c *cli) printVerified(r audit.Report, asJSON bool) error {
 			{"not sealed yet", strconv.FormatInt(r.Unsealed, 10)},
 			{"absent numbers", strconv.FormatInt(r.Absent, 10)},
 			{"seals", strconv.FormatInt(r.Seals, 10)},
-			{"by other secrets", strconv.FormatInt(r.Foreign, 10)},
+			{"by retired keys", strconv.FormatInt(r.Foreign, 10)},
 			{"last seal", head},
 			{"sealed at", stamp(r.At)},
 		}

@@ -129,6 +129,9 @@ CREATE TRIGGER audit_throttles AFTER INSERT OR UPDATE OF failures ON throttles
 CREATE FUNCTION grantor_audit_consents() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'DELETE' THEN
+    IF NOT EXISTS (SELECT 1 FROM clients WHERE id = OLD.client_id) THEN
+      RETURN NULL; -- that the client was deleted is one event
+    END IF;
     PERFORM grantor_audit('consent.withdrawn', OLD.client_id, OLD.user_id, NULL, NULL, OLD.scope);
   ELSE
     PERFORM grantor_audit('consent.given', NEW.client_id, NEW.user_id, NULL, NULL, NEW.scope);

@@ -124,7 +124,7 @@ END;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE TRIGGER audit_consent_withdrawn AFTER DELETE ON consents BEGIN
+CREATE TRIGGER audit_consent_withdrawn AFTER DELETE ON consents WHEN EXISTS (SELECT 1 FROM clients WHERE id = OLD.client_id) BEGIN
   INSERT INTO audit_events (at, event, actor, client_id, user_id, session, address, detail)
   VALUES (CAST(unixepoch('subsec') * 1000000 AS INTEGER), 'consent.withdrawn', '', OLD.client_id, OLD.user_id, x'', '', OLD.scope);
 END;
