@@ -145,7 +145,8 @@ func (s Seal) sum(events []Event) ([]byte, Hash) {
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
 	}
 	h.Write(s.Previous[:])
-	for _, list := range []string{encode(s.Events), encode(s.Waiting)} {
+	owned, waiting := s.Lists()
+	for _, list := range []string{owned, waiting} {
 		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(list))))
 		h.Write([]byte(list))
 	}
@@ -156,6 +157,9 @@ func (s Seal) sum(events []Event) ([]byte, Hash) {
 	}
 	return short, Hash(h.Sum(nil))
 }
+
+// Lists are the numbers of a seal as JSON, as the hash has them and a row keeps them.
+func (s Seal) Lists() (events, waiting string) { return encode(s.Events), encode(s.Waiting) }
 
 func encode[T any](list []T) string {
 	if len(list) == 0 {

@@ -52,7 +52,7 @@ func checkFacts(c *chart, f storage.Facts, cfg config.Config, asked, answered ti
 	case f.Connections < 2*need:
 		c.warn("database-connections", "raise max_connections, or lower database_connections", "two replicas may open %d connections, PostgreSQL has %d", 2*need, f.Connections)
 	}
-	if apart := apart(f.Clock, asked, answered); apart > maxSkew {
+	if apart := apart(f.Clock, asked, answered); apart > storage.MaxClockSkew {
 		c.fail("clock-database", "set both clocks by NTP", "the database's clock and this machine's are %s apart", apart.Round(time.Second))
 	}
 	c.settle("database-durable", "database-writable", "database-version", "database-connections", "clock-database")

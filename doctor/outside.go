@@ -97,9 +97,6 @@ func (p *Patient) checkMetadata(ctx context.Context, c *chart, w *web, issuer *u
 	return first, true
 }
 
-// maxSkew is what storage allows between a server and its database.
-const maxSkew = 3 * time.Second
-
 // checkClock compares with a Date header, which has whole seconds and took its time.
 func checkClock(c *chart, a *answer) {
 	server, err := http.ParseTime(a.header.Get("Date"))
@@ -109,7 +106,7 @@ func checkClock(c *chart, a *answer) {
 	}
 	// It was made between the request and the answer, and rounded down.
 	apart := apart(server, a.asked.Add(-time.Second), a.asked.Add(a.took))
-	if apart > maxSkew {
+	if apart > storage.MaxClockSkew {
 		c.fail("clock-server", "set both clocks by NTP", "the server's clock and this machine's are %s apart", apart.Round(time.Second))
 		return
 	}

@@ -67,11 +67,24 @@ func problemOf(err error) problem {
 	return problem{status: http.StatusInternalServerError, Code: "server_error", Description: "The server met an unexpected condition.", cause: refusals.Internal, kind: ui.ProblemInternal}
 }
 
-// fail writes an error as its reader understands it: a page for people, JSON for programs.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, route route, id string, err error) {
+// failure is a request that came to nothing: what its answer, its log line and its observer
+// all tell.
+type failure struct {
+	problem
+	refusal refusals.Refusal
+	err     error
+}
+
+func (s *Server) failed(ctx context.Context, err error) *failure {
 	p := problemOf(err)
+	return &failure{problem: p, refusal: s.oauth.Refusal(ctx, p.Code, p.cause, p.facts), err: err}
+}
+
+// fail writes an error as its reader understands it: a page for people, JSON for programs.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, route route, id string, failed *failure) {
+	p := failed.problem
 	if p.Code != "" { // else there is no place for it
-		p.Reference = s.oauth.Reference(s.oauth.Refusal(r.Context(), p.Code, p.cause, p.facts))
+		p.Reference = s.oauth.Reference(failed.refusal)
 	}
 	header := w.Header()
 	header.Del("ETag")

@@ -64,29 +64,30 @@ func (s *Server) around(route route) http.Handler {
 		}
 		ctx = oauth.WithTrail(ctx, &x.trail)
 		r = r.WithContext(ctx)
-		var failure error
+		var failed *failure
 		defer func() {
 			if panicked := recover(); panicked != nil {
 				if panicked == http.ErrAbortHandler { //nolint:errorlint // net/http compares it as a value, so do we
 					panic(panicked)
 				}
-				failure = fmt.Errorf("panic: %v", panicked)
+				failed = s.failed(ctx, fmt.Errorf("panic: %v", panicked))
 				s.deps.Log.ErrorContext(ctx, "panic", "request", x.id, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
 				if x.status == 0 {
-					s.fail(x, r, route, x.id, failure)
+					s.fail(x, r, route, x.id, failed)
 				}
 			}
-			s.log(r, route, x, began, failure)
+			s.log(r, route, x, began, failed)
 			if watch != nil {
-				watch.End(ctx, x.seen(r, s.deps.Now().Sub(began), failure))
+				watch.End(ctx, x.seen(r, s.deps.Now().Sub(began), failed))
 			}
 		}()
 
 		if route.body > 0 {
 			r.Body = http.MaxBytesReader(x, r.Body, route.body)
 		}
-		if failure = s.dispatch(x, r, route, allow); failure != nil {
-			s.fail(x, r, route, x.id, failure)
+		if err := s.dispatch(x, r, route, allow); err != nil {
+			failed = s.failed(ctx, err)
+			s.fail(x, r, route, x.id, failed)
 		}
 	})
 }
@@ -135,7 +136,7 @@ func (s *Server) requestID(drawn []byte) string {
 
 // log writes the one line of a request. Every field is on the list on purpose, and
 // none holds what was sent: routes are templates, clients are registered ones.
-func (s *Server) log(r *http.Request, route route, x *exchange, began time.Time, failure error) {
+func (s *Server) log(r *http.Request, route route, x *exchange, began time.Time, failed *failure) {
 	level := slog.LevelInfo
 	if route.quiet {
 		level = slog.LevelDebug
@@ -159,15 +160,14 @@ func (s *Server) log(r *http.Request, route route, x *exchange, began time.Time,
 			list = append(list, slog.String(field.name, field.value))
 		}
 	}
-	if failure != nil {
-		p := problemOf(failure)
-		if p.Code != "" {
-			list = append(list, slog.String("error", p.Code))
+	if failed != nil {
+		if failed.Code != "" {
+			list = append(list, slog.String("error", failed.Code))
 		}
-		list = append(list, slog.String("reason", s.oauth.Refusal(ctx, p.Code, p.cause, p.facts).Reason()))
+		list = append(list, slog.String("reason", failed.refusal.Reason()))
 		if x.status >= http.StatusInternalServerError {
 			// Only our own failures tell their cause: a refusal's may quote the request.
-			list = append(list, slog.String("cause", failure.Error()))
+			list = append(list, slog.String("cause", failed.err.Error()))
 		}
 	}
 	// Not by Logger.LogAttrs: it walks the stack for a line of source that is not shown.

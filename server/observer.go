@@ -38,13 +38,13 @@ type Seen struct {
 	Client  string
 }
 
-func (x *exchange) seen(r *http.Request, took time.Duration, failure error) Seen {
+func (x *exchange) seen(r *http.Request, took time.Duration, failed *failure) Seen {
 	seen := Seen{
 		Method: methodOf(r), Status: x.status, Took: took, ID: x.id,
 		Grant: x.trail.Grant, Outcome: x.trail.Outcome, Client: x.trail.Client,
 	}
-	if failure != nil {
-		seen.Outcome = problemOf(failure).Code
+	if failed != nil {
+		seen.Outcome = failed.Code
 	}
 	return seen
 }

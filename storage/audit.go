@@ -152,15 +152,8 @@ func (s *Store) SealAudit(ctx context.Context, key audit.Key) (seal audit.Seal, 
 		return last, 0, err
 	}
 	seal = audit.Next(last, events, s.now().Truncate(time.Microsecond), key)
-	owned, err := json.Marshal(seal.Events)
-	if err != nil {
-		return audit.Seal{}, 0, err
-	}
-	waiting, err := json.Marshal(seal.Waiting)
-	if err != nil {
-		return audit.Seal{}, 0, err
-	}
-	changed, err := s.exec(ctx, "seal audit log", insertSeal, seal.Number, micros(seal.At), seal.Reached, string(owned), string(waiting), seal.Digests,
+	owned, waiting := seal.Lists()
+	changed, err := s.exec(ctx, "seal audit log", insertSeal, seal.Number, micros(seal.At), seal.Reached, owned, waiting, seal.Digests,
 		seal.Previous[:], seal.Hash[:], seal.KeyID, seal.MAC)
 	if err != nil || changed == 0 {
 		return audit.Seal{}, 0, err

@@ -75,6 +75,15 @@ func (l *auditLog) seal(t *testing.T) (events int) {
 	return events
 }
 
+// three makes three users, with a seal for each.
+func (l *auditLog) three(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"alice", "bob", "carol"} {
+		createUser(t, l.Store, name)
+		require.Equal(t, 1, l.seal(t))
+	}
+}
+
 // Whatever changes who may do what leaves an event, in the statement that does it.
 func TestAudit_reports(t *testing.T) {
 	t.Parallel()
@@ -316,10 +325,7 @@ func TestAudit_finds_what_was_done_to_the_log(t *testing.T) {
 			t.Parallel()
 			storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 				l := newAuditLog(t, e)
-				for _, name := range []string{"alice", "bob", "carol"} {
-					createUser(t, e.Store, name)
-					require.Equal(t, 1, l.seal(t))
-				}
+				l.three(t)
 				require.Empty(t, l.verify(t).Problems)
 				_, err := database(t, e).ExecContext(l.ctx, statement)
 				require.NoError(t, err)
@@ -485,10 +491,7 @@ func TestSealAudit_notices_a_cut(t *testing.T) {
 			t.Parallel()
 			storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 				l := newAuditLog(t, e)
-				for _, name := range []string{"alice", "bob", "carol"} {
-					createUser(t, e.Store, name)
-					require.Equal(t, 1, l.seal(t))
-				}
+				l.three(t)
 				_, err := database(t, e).ExecContext(l.ctx, statement)
 				require.NoError(t, err)
 				_, _, err = e.Store.SealAudit(l.ctx, auditKey)

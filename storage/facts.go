@@ -10,8 +10,8 @@ import (
 	"github.com/grantorhq/grantor/keys"
 )
 
-// What `grantor doctor` wants to know. Everything here only reads, each in one
-// statement, and costs the same however much the database holds.
+// What `grantor doctor` wants to know. Everything here only reads, in a
+// statement or two, and costs the same however much the database holds.
 
 // Facts is what a database says of itself.
 type Facts struct {
@@ -37,23 +37,14 @@ func (s *Store) Facts(ctx context.Context) (Facts, error) {
 		return f, err
 	}
 	const ask = `SELECT current_setting('server_version'), CAST(current_setting('server_version_num') AS integer) / 10000,
- current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
  pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
- CAST(current_setting('max_connections') AS integer) - CAST(current_setting('superuser_reserved_connections') AS integer),
- CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)`
-	var set [3]string
-	var clock int64
-	if _, err := s.one(ctx, s.read, "read facts", ask, nil,
-		&f.Version, &f.Major, &set[0], &set[1], &set[2], &f.ReadOnly, &f.Connections, &clock); err != nil {
+ CAST(current_setting('max_connections') AS integer) - CAST(current_setting('superuser_reserved_connections') AS integer)`
+	if _, err := s.one(ctx, s.read, "read facts", ask, nil, &f.Version, &f.Major, &f.ReadOnly, &f.Connections); err != nil {
 		return Facts{}, err
 	}
-	for i, name := range []string{"fsync", "synchronous_commit", "full_page_writes"} {
-		if set[i] == "off" {
-			f.Off = append(f.Off, name)
-		}
-	}
-	f.Clock = fromMicros(clock)
-	return f, nil
+	var err error
+	f.Off, f.Clock, err = s.durability(ctx)
+	return f, err
 }
 
 // KeyFact is what is known of a signing key without opening it, and whether it opens.

@@ -401,10 +401,10 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	return nil
 }
 
-// maxClockSkew is how far this machine's clock may be from the database's. It must stay
+// MaxClockSkew is how far this machine's clock may be from the database's. It must stay
 // well inside the retry window, or an honest retry at another replica looks late. Replicas
 // compare their own clocks with each other's writes.
-const maxClockSkew = 3 * time.Second
+const MaxClockSkew = 3 * time.Second
 
 // CheckDatabase refuses a PostgreSQL that may lose acknowledged commits
 // (ErrUnsafeDatabase, unless the setting was allowed by name), and one whose clock
@@ -413,22 +413,36 @@ func (s *Store) CheckDatabase(ctx context.Context) error {
 	if s.dialect != Postgres {
 		return nil
 	}
-	const ask = `SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
-	CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)`
-	var fsync, commit, pages string
-	var clock int64
-	if _, err := s.one(ctx, s.read, "check database", ask, nil, &fsync, &commit, &pages, &clock); err != nil {
+	off, clock, err := s.durability(ctx)
+	if err != nil {
 		return err
 	}
-	for _, setting := range []struct{ name, value string }{{"fsync", fsync}, {"synchronous_commit", commit}, {"full_page_writes", pages}} {
-		if setting.value == "off" && !slices.Contains(s.unsafe, setting.name) {
-			return fmt.Errorf("%w: %s is off", ErrUnsafeDatabase, setting.name)
+	for _, name := range off {
+		if !slices.Contains(s.unsafe, name) {
+			return fmt.Errorf("%w: %s is off", ErrUnsafeDatabase, name)
 		}
 	}
-	if skew := s.now().Sub(fromMicros(clock)); skew.Abs() > maxClockSkew {
+	if skew := s.now().Sub(clock); skew.Abs() > MaxClockSkew {
 		return fmt.Errorf("%w: %s apart", ErrClock, skew.Abs().Round(time.Second))
 	}
 	return nil
+}
+
+// durability asks PostgreSQL which of the settings that keep commits are off, and its clock.
+func (s *Store) durability(ctx context.Context) (off []string, clock time.Time, err error) {
+	const ask = `SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
+	CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)`
+	var set [3]string
+	var now int64
+	if _, err := s.one(ctx, s.read, "check database", ask, nil, &set[0], &set[1], &set[2], &now); err != nil {
+		return nil, time.Time{}, err
+	}
+	for i, name := range []string{"fsync", "synchronous_commit", "full_page_writes"} {
+		if set[i] == "off" {
+			off = append(off, name)
+		}
+	}
+	return off, fromMicros(now), nil
 }
 
 // share makes a statement wait for whoever changes these rows now, and them for it: on

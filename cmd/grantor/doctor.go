@@ -117,10 +117,7 @@ func (c *cli) openPatient(ctx context.Context, p *doctor.Patient, attack bool) (
 		}
 	}
 	open := func(inspect bool) (*storage.Store, error) {
-		store, err := storage.Open(ctx, storage.Options{
-			Database: string(p.Config.Database), Timeout: p.Config.DatabaseTimeout, Connections: p.Config.DatabaseConnections,
-			UnsafeDatabase: p.Config.UnsafeDatabase, Inspect: inspect, Actor: c.actor("doctor"), Now: c.now, Rand: c.rand,
-		})
+		store, err := c.open(ctx, p.Config, nil, func(o *storage.Options) { o.Inspect, o.Actor = inspect, c.actor("doctor") })
 		if err == nil {
 			opened = append(opened, store)
 		}
