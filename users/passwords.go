@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/go-crypt/crypt"
-	"github.com/go-crypt/crypt/algorithm"
 	"golang.org/x/crypto/argon2"
 )
 
@@ -38,21 +37,35 @@ const (
 
 	saltLen   = 16
 	keyLength = 32
+
+	// longestWait is how long somebody may wait for a place and for a worker, in all.
+	longestWait = 10 * time.Second
+	// A worker has some forty times as long for a hash as it takes, at the defaults' cost. Who
+	// has waited that long is hashed for here, by one at a time that then rests for some three
+	// times as long. Both are longer where hashes are dearer, and longest for hashes that were
+	// made elsewhere: who knows what they cost.
+	slowWorker     = time.Second
+	slowWorkerMost = 5 * time.Second
+	spareRest      = 75 * time.Millisecond
 )
 
 // Passwords makes and checks password hashes, a bounded number at a time. Who comes
-// when the queue is full gets ErrBusy at once: a storm of logins costs the logins,
+// when the queue is full gets ErrBusy at once, and who had no turn in 10 s then: a storm of logins costs the logins,
 // never the refreshing and introspecting beside them.
 type Passwords struct {
 	memory, time uint32
 	threads      uint8
 	rand         io.Reader
 	decoder      *crypt.Decoder
-	prefix       string  // of every hash with the current parameters
-	dummy        string  // a hash with the current parameters that no password has
-	worker       *worker // nil: none
+	prefix       string   // of every hash with the current parameters
+	dummy        string   // a hash with the current parameters that no password has
+	workers      *workers // nil: none
 
 	slots   chan struct{} // a place in it is the right to hash
+	here    chan struct{} // a place in it is the right to hash here, where there can be no worker
+	spare   chan struct{} // the place in it is the right to hash here although there are workers
+	slow    time.Duration // after which it is wanted
+	rest    time.Duration // after which the next has it
 	queue   int64
 	waiting atomic.Int64
 	refused atomic.Uint64
@@ -77,14 +90,16 @@ func NewPasswords(o PasswordOptions) (*Passwords, error) {
 	}
 	if o.Worker != nil {
 		var err error
-		if p.worker, err = newWorker(*o.Worker); err != nil {
+		dearer := max(1, float64(p.memory)*float64(p.time)/(defaultMemory*defaultTime))
+		p.rest = time.Duration(dearer * float64(spareRest))
+		p.slow = min(time.Duration(dearer*float64(slowWorker)), slowWorkerMost)
+		p.here = make(chan struct{}, concurrent)
+		if p.workers, err = newWorkers(*o.Worker, concurrent); err != nil {
 			return nil, err
 		}
+		concurrent *= 2 // one that each works on, and one that lies ready
 	}
-	if p.worker != nil {
-		concurrent++ // the one that lies ready at the worker, which does not begin it
-	}
-	p.slots = make(chan struct{}, concurrent)
+	p.slots, p.spare = make(chan struct{}, concurrent), make(chan struct{}, 1)
 	p.prefix = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, p.memory, p.time, p.threads)
 
 	var random [saltLen + keyLength]byte
@@ -97,7 +112,7 @@ func NewPasswords(o PasswordOptions) (*Passwords, error) {
 	return p, err
 }
 
-func or[N int | uint32 | uint8 | time.Duration](value, otherwise N) N {
+func or[N int | uint32 | uint8](value, otherwise N) N {
 	if value == 0 {
 		return otherwise
 	}
@@ -116,6 +131,8 @@ func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 	if !hashable(password) {
 		return "", fmt.Errorf("%w: the password can not be hashed", ErrInvalid)
 	}
+	ctx, cancel := patience(ctx)
+	defer cancel()
 	if err := p.enter(ctx); err != nil {
 		return "", err
 	}
@@ -124,20 +141,63 @@ func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 	if _, err := io.ReadFull(p.rand, m.salt[:]); err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
 	}
-	key, err := p.make(m, password)
+	var key []byte
+	err := p.work(ctx, false,
+		func(slow time.Duration) (err error) { key, err = p.workers.make(ctx, slow, m, password); return err },
+		func() error { key = m.key([]byte(password)); return nil })
 	if err != nil {
 		return "", err
 	}
 	return p.encode(m.salt[:], key), nil
 }
 
-func (p *Passwords) make(m making, password string) ([]byte, error) {
-	if p.worker != nil {
-		if key, err := p.worker.make(m, password); !errors.Is(err, errNoWorker) {
-			return key, err
-		}
+// work hashes in another process if that can be, and here if not. foreign: it may take long.
+func (p *Passwords) work(ctx context.Context, foreign bool, there func(slow time.Duration) error, here func() error) error {
+	if p.workers == nil {
+		return here()
 	}
-	return m.key([]byte(password)), nil
+	slow, rest := p.slow, p.rest
+	if foreign {
+		slow, rest = slowWorkerMost, slowWorkerMost
+	}
+	places := p.spare
+	switch err := there(slow); {
+	case errors.Is(err, errNoWorker):
+		places, rest = p.here, 0
+	case err != nil && ctx.Err() != nil:
+		return p.gaveUp(ctx)
+	case !errors.Is(err, errWorkerSlow):
+		return err
+	}
+	select {
+	case places <- struct{}{}:
+	case <-p.workers.life.Done():
+		return ErrBusy
+	case <-ctx.Done():
+		return p.gaveUp(ctx)
+	}
+	defer func() {
+		if rest == 0 {
+			<-places
+			return
+		}
+		time.AfterFunc(rest, func() { <-places })
+	}()
+	return here()
+}
+
+// patience bounds how long somebody waits for their turn.
+func patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, longestWait, ErrBusy)
+}
+
+// gaveUp tells who had enough of waiting: ErrBusy is that it was us.
+func (p *Passwords) gaveUp(ctx context.Context) error {
+	err := context.Cause(ctx)
+	if errors.Is(err, ErrBusy) {
+		p.refused.Add(1)
+	}
+	return err
 }
 
 func (m making) key(password []byte) []byte {
@@ -155,8 +215,8 @@ func (p *Passwords) Verify(ctx context.Context, hash, password string) (ok, outd
 }
 
 // VerifyIf is Verify for who may change their mind while they wait for their turn: what
-// still answers then, right before the work, ends it. told hears what came of the work
-// before the next one has its turn.
+// still answers then, before the password is given to a worker or hashed here, ends it.
+// told hears what came of the work before the next one takes its place.
 func (p *Passwords) VerifyIf(ctx context.Context, hash, password string, still func() error, told func(ok bool)) (ok, outdated bool, err error) {
 	if !hashable(password) {
 		return false, false, nil
@@ -169,6 +229,8 @@ func (p *Passwords) VerifyIf(ctx context.Context, hash, password string, still f
 	if err != nil {
 		return false, false, err
 	}
+	ctx, cancel := patience(ctx)
+	defer cancel()
 	if err := p.enter(ctx); err != nil {
 		return false, false, err
 	}
@@ -176,7 +238,20 @@ func (p *Passwords) VerifyIf(ctx context.Context, hash, password string, still f
 	if err := still(); err != nil {
 		return false, false, err
 	}
-	ok, err = p.match(digest, hash, password)
+	err = p.work(ctx, !p.current(hash),
+		func(slow time.Duration) (err error) {
+			ok, err = p.workers.verify(ctx, slow, hash, password)
+			return err
+		},
+		func() (err error) {
+			if err := still(); err != nil {
+				return err
+			}
+			if ok, err = digest.MatchAdvanced(password); err != nil {
+				err = ErrUnknownHash
+			}
+			return err
+		})
 	ok = ok && !nobody
 	if err == nil || errors.Is(err, ErrUnknownHash) {
 		told(ok)
@@ -184,24 +259,11 @@ func (p *Passwords) VerifyIf(ctx context.Context, hash, password string, still f
 	return ok, ok && !p.current(hash), err
 }
 
-func (p *Passwords) match(digest algorithm.Digest, hash, password string) (bool, error) {
-	if p.worker != nil {
-		if ok, err := p.worker.verify(hash, password); !errors.Is(err, errNoWorker) {
-			return ok, err
-		}
-	}
-	ok, err := digest.MatchAdvanced(password)
-	if err != nil {
-		return false, ErrUnknownHash
-	}
-	return ok, nil
-}
-
-// Close ends the worker. Who still waits for it, and who comes later, gets ErrBusy. It
-// returns when the worker is gone, or ctx is.
+// Close ends the workers. Who still waits for one, and who comes later, gets ErrBusy. It
+// returns when they are gone, or ctx is.
 func (p *Passwords) Close(ctx context.Context) {
-	if p.worker != nil {
-		p.worker.close(ctx)
+	if p.workers != nil {
+		p.workers.close(ctx)
 	}
 }
 
@@ -222,7 +284,7 @@ func (p *Passwords) Waiting() int { return int(p.waiting.Load()) }
 type PasswordStats struct {
 	Running, Slots int
 	Waiting, Queue int
-	Refused        uint64 // who came when the queue was full
+	Refused        uint64 // who came when the queue was full, or waited in it for too long
 }
 
 // Stats looks at this moment.
@@ -234,6 +296,16 @@ func (p *Passwords) Stats() PasswordStats {
 // its 72 bytes with a NUL after each: one that holds a NUL could equal a shorter one.
 func hashable(password string) bool {
 	return len(password) <= MaxPassword && !strings.ContainsRune(password, 0)
+}
+
+// Busy answers ErrBusy when whoever comes now would be turned away, so that they can be
+// before anything is read for them.
+func (p *Passwords) Busy() error {
+	if p.waiting.Load() < p.queue || len(p.slots) < cap(p.slots) {
+		return nil
+	}
+	p.refused.Add(1)
+	return ErrBusy
 }
 
 func (p *Passwords) enter(ctx context.Context) error {
@@ -254,7 +326,7 @@ func (p *Passwords) enter(ctx context.Context) error {
 	case p.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return p.gaveUp(ctx)
 	}
 }
 

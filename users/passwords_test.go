@@ -200,6 +200,7 @@ func TestHashingIsBounded(t *testing.T) {
 		p := newPasswords(t, users.PasswordOptions{Memory: 8, Time: 1, Concurrent: 2, Queue: 3, Rand: g})
 		g.armed = true
 
+		require.NoError(t, p.Busy())
 		results := make(chan error, 5)
 		for range 5 {
 			go func() {
@@ -211,6 +212,7 @@ func TestHashingIsBounded(t *testing.T) {
 		require.Equal(t, 2, g.inside, "two hash")
 		require.Equal(t, 3, p.Waiting(), "three wait")
 
+		require.ErrorIs(t, p.Busy(), users.ErrBusy)
 		_, err := p.Hash(context.Background(), known)
 		require.ErrorIs(t, err, users.ErrBusy, "a sixth is sent away at once")
 		_, _, err = p.Verify(context.Background(), "", known)

@@ -31,9 +31,10 @@ var idForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 var idText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// NewID draws a user id: 128 random bits in 26 lower-case characters.
+// NewID draws a user id: 88 random bits in 18 lower-case characters. It is no secret and need
+// not be hard to guess, only unique: it is in every token, and twice with every session.
 func NewID(rand io.Reader) (string, error) {
-	var raw [16]byte
+	var raw [11]byte
 	if _, err := io.ReadFull(rand, raw[:]); err != nil {
 		return "", fmt.Errorf("draw user id: %w", err)
 	}

@@ -5,9 +5,9 @@
 // user costs what checking a wrong password costs, and that hashing never takes
 // more than its share of the machine: beyond its queue it answers ErrBusy.
 //
-// passwords.go is who may hash, hashes.go what can be read. A server hashes in a
-// process of its own (docs/decisions/0018): worker.go is the server's side of it,
-// worker_serve.go that process's, worker_frames.go what they say.
+// passwords.go is who may hash, hashes.go what can be read. A server hashes in
+// processes of their own (docs/decisions/0018): worker.go is the server's side of them,
+// worker_serve.go theirs, worker_frames.go what they say.
 //
 // Storage keeps accounts; server/oauth and the command line check passwords.
 // It never reads a database, a request or the environment.
@@ -27,7 +27,7 @@ var (
 	ErrConflict = errors.New("user was changed meanwhile")
 	// ErrWrongPassword: the name, or the password, or both. It says no more on purpose.
 	ErrWrongPassword = errors.New("wrong name or password")
-	// ErrBusy: more passwords wait to be hashed than the queue holds. Try again later.
+	// ErrBusy: more passwords wait to be hashed than the queue holds, or for too long. Try again later.
 	ErrBusy = errors.New("password hashing is busy")
 	// ErrInvalid is wrapped by every fault of a name, address or password.
 	ErrInvalid = errors.New("invalid user")

@@ -8,93 +8,87 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// WorkerOptions move hashing into a process of its own, which the system can give less
-// of the processors and which takes its memory along when it ends. The process starts
-// with the first password, and ends when no one came for a while.
+// WorkerOptions move hashing into processes of their own, which the system can give less
+// of the processors and which take their memory along when they end. Each works on one
+// password while another lies ready in its pipe, so that it never has to be woken for the
+// next (docs/decisions/0018). One starts when a password comes that no other has time for,
+// and ends when none came for a while.
 type WorkerOptions struct {
 	// Start begins a process that does nothing but ServeWorker.
 	Start func() (WorkerProcess, error)
 	Log   *slog.Logger
-
-	Idle    time.Duration // without work, until it is ended; 0 = 15 s
-	Silence time.Duration // without a sign of life, until it is killed; 0 = 10 s
-	Again   time.Duration // after it could not be started, until that is tried again; 0 = 1 min
 }
 
-// WorkerProcess is a running worker: questions are written, answers are read, and
-// closing it is the end of its questions, at which it ends.
+// WorkerProcess is a running worker: questions are written, and answers are read.
 type WorkerProcess interface {
-	io.ReadWriteCloser
+	io.ReadWriter
 	Kill()
 	Wait() error // once, after reading has ended
 }
 
 const (
-	defaultIdle    = 15 * time.Second
-	defaultSilence = 10 * time.Second
-	defaultAgain   = time.Minute
+	workerIdle  = 15 * time.Second // without work, until it is ended
+	workerHangs = time.Minute      // after the last it heard or said, until it is killed for not answering: who asked has long been helped
+	workerAgain = time.Minute      // after one could not be started, until that is tried again
 )
-
-// errNoWorker: hash in this process.
-var errNoWorker = errors.New("no worker for password hashing")
 
 var (
-	errWorkerDied   = errors.New("the worker ended by itself")
-	errWorkerSilent = errors.New("the worker gave no sign of life")
+	// errNoWorker: none can be started. Hash in this process.
+	errNoWorker = errors.New("no worker for password hashing")
+	// errWorkerSlow: where everything else goes first, nothing may be left for a worker.
+	errWorkerSlow = errors.New("no worker has answered in time")
+
+	errWorkerDied = errors.New("the worker ended")
 )
 
-// worker is the process, whichever it is at the moment, or the lack of one.
-type worker struct {
-	start                func() (WorkerProcess, error)
-	log                  *slog.Logger
-	idle, silence, again time.Duration
+// workers are the processes that hash, and the lack of them.
+type workers struct {
+	start func() (WorkerProcess, error)
+	log   *slog.Logger
+	most  int
+
+	questions chan *question  // whichever process has nothing to do takes the next
+	ready     chan *question  // whichever is at work on one, and has no other
+	life      context.Context //nolint:containedctx // until close
+	endLife   context.CancelFunc
+	ended     sync.WaitGroup
 
 	mu      sync.Mutex
-	current *workerRun  // nil: the next password starts one
-	pause   *time.Timer // not nil: one could not be started, and until this fires none is tried
-	failing bool        // the last try failed, and that was said
-	closed  bool
-	alive   map[WorkerProcess]struct{}
-	runs    sync.WaitGroup
+	running int
+	changed chan struct{} // closed when fewer run, or none can be started
+	pause   *time.Timer   // not nil: one could not be started, and until this fires none is tried
+	failing bool          // the last try failed, and that was said
 }
 
-func newWorker(o WorkerOptions) (*worker, error) {
+func newWorkers(o WorkerOptions, most int) (*workers, error) {
 	if o.Start == nil || o.Log == nil {
 		return nil, errors.New("password hashing: a worker needs a start and a log")
 	}
-	return &worker{
-		start: o.Start, log: o.Log,
-		idle: or(o.Idle, defaultIdle), silence: or(o.Silence, defaultSilence), again: or(o.Again, defaultAgain),
-		alive: make(map[WorkerProcess]struct{}),
-	}, nil
+	w := &workers{start: o.Start, log: o.Log, most: most, questions: make(chan *question), ready: make(chan *question), changed: make(chan struct{})}
+	w.life, w.endLife = context.WithCancel(context.Background())
+	return w, nil
 }
 
-// workerRun is one process from its start to its end. The fields below ready belong to
-// the worker's mu.
-type workerRun struct {
-	heard   atomic.Bool // something, since somebody last looked
-	silent  atomic.Bool // killed for that
-	writing sync.Mutex
-
-	ready   chan struct{} // closed: it said hello, or unusable is true
-	process WorkerProcess // nil until then
-	unused  *time.Timer   // until it is ended for lack of work
-
-	unusable bool // it never said hello
-	ended    bool
-	leaving  bool // it was told to end
-	users    int  // who is about to ask, or waits for an answer
-	last     uint64
-	waiting  map[uint64]chan<- frame // closed without an answer at the end
+// question is one password for one process.
+type question struct {
+	ctx    context.Context //nolint:containedctx // whether somebody still waits
+	kind   byte
+	body   func() []byte
+	answer chan answer // holds one
 }
 
-// verify answers ErrBusy, ErrUnknownHash and errNoWorker.
-func (w *worker) verify(hash, password string) (bool, error) {
-	answer, err := w.ask(frameVerify, verifyBody(hash, password))
+type answer struct {
+	frame
+	err error
+}
+
+// verify answers ErrBusy, ErrUnknownHash, errNoWorker, the context's error, and after slow
+// errWorkerSlow.
+func (w *workers) verify(ctx context.Context, slow time.Duration, hash, password string) (bool, error) {
+	answer, err := w.ask(ctx, slow, frameVerify, func() []byte { return verifyBody(hash, password) })
 	if err != nil {
 		return false, err
 	}
@@ -105,13 +99,13 @@ func (w *worker) verify(hash, password string) (bool, error) {
 	return false, ErrUnknownHash
 }
 
-// make answers ErrBusy and errNoWorker.
-func (w *worker) make(m making, password string) ([]byte, error) {
-	answer, err := w.ask(frameMake, makeBody(m, password))
+// make answers ErrBusy, errNoWorker, the context's error, and after slow errWorkerSlow.
+func (w *workers) make(ctx context.Context, slow time.Duration, m making, password string) ([]byte, error) {
+	answer, err := w.ask(ctx, slow, frameMake, func() []byte { return makeBody(m, password) })
 	if err != nil {
 		return nil, err
 	}
-	if answer.kind != frameMade || len(answer.body) != keyLength {
+	if answer.kind != frameMade { // a key of another length is no answer: see answers
 		return nil, fmt.Errorf("hash password: %w", errFrame)
 	}
 	return answer.body, nil
@@ -119,280 +113,179 @@ func (w *worker) make(m making, password string) ([]byte, error) {
 
 // ask tries a second process when the first one dies, which may have been another
 // password's doing. It never guesses: no answer is ErrBusy, not "wrong".
-func (w *worker) ask(kind byte, body []byte) (frame, error) {
-	defer clear(body)
+func (w *workers) ask(ctx context.Context, slow time.Duration, kind byte, body func() []byte) (frame, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, slow, errWorkerSlow)
+	defer cancel()
 	for range 2 {
-		run, err := w.take()
-		if err != nil {
+		q := &question{ctx: ctx, kind: kind, body: body, answer: make(chan answer, 1)}
+		if err := w.assign(q); err != nil {
 			return frame{}, err
 		}
-		answer, err := w.askRun(run, kind, body)
-		w.release(run)
-		if err == nil {
-			return answer, nil
-		}
-		if errors.Is(err, errWorkerSilent) {
-			break // it has cost the asker enough time
+		select {
+		case a := <-q.answer:
+			if !errors.Is(a.err, errWorkerDied) {
+				return a.frame, a.err
+			}
+		case <-ctx.Done():
+			return frame{}, context.Cause(ctx)
 		}
 	}
 	return frame{}, ErrBusy
 }
 
-// take answers a process that has said hello. It wants a release.
-func (w *worker) take() (*workerRun, error) {
+// assign gives a question to a process that has nothing to do, to a new one, or to the
+// next that will have time.
+func (w *workers) assign(q *question) error {
+	for {
+		select {
+		case w.questions <- q:
+			return nil
+		default:
+		}
+		changed, err := w.begin(q)
+		if changed == nil {
+			return err
+		}
+		select {
+		case w.questions <- q:
+			return nil
+		case w.ready <- q:
+			return nil
+		case <-changed:
+		case <-w.life.Done():
+			return ErrBusy
+		case <-q.ctx.Done():
+			return context.Cause(q.ctx)
+		}
+	}
+}
+
+// begin starts a process for a question. Where there are enough, it answers what is closed
+// when that may have changed.
+func (w *workers) begin(q *question) (changed <-chan struct{}, err error) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	switch {
-	case w.closed:
-		w.mu.Unlock()
+	case w.life.Err() != nil:
 		return nil, ErrBusy
-	case w.current == nil && w.pause != nil:
-		w.mu.Unlock()
+	case w.pause != nil && w.running == 0:
 		return nil, errNoWorker
-	case w.current == nil:
-		w.current = &workerRun{ready: make(chan struct{}), waiting: make(map[uint64]chan<- frame)}
-		run := w.current
-		w.runs.Go(func() { w.live(run) })
+	case w.pause != nil || w.running == w.most:
+		return w.changed, nil
 	}
-	run := w.current
-	run.users++
-	w.mu.Unlock()
-
-	<-run.ready
-	if run.unusable {
-		w.release(run)
-		return nil, errNoWorker
-	}
-	return run, nil
+	w.running++
+	w.ended.Go(func() { w.live(q) })
+	return nil, nil
 }
 
-func (w *worker) release(run *workerRun) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	run.users--
-	if run.users > 0 || run != w.current {
-		return
-	}
-	if run.unused == nil {
-		run.unused = time.AfterFunc(w.idle, func() { w.retire(run) })
-	} else {
-		run.unused.Reset(w.idle)
-	}
-}
-
-// retire ends a process that nobody needs. Who came meanwhile has made it needed again.
-func (w *worker) retire(run *workerRun) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if run.users == 0 && run == w.current {
-		w.dismiss(run)
-	}
-}
-
-// dismiss is called with mu held. The process may not have begun yet: live looks.
-func (w *worker) dismiss(run *workerRun) {
-	w.current = nil
-	run.leaving = true
-	if run.process != nil {
-		_ = run.process.Close() // live sees how it ends
-	}
-}
-
-func (w *worker) askRun(run *workerRun, kind byte, body []byte) (frame, error) {
-	answered := make(chan frame, 1)
-	w.mu.Lock()
-	if run.ended {
-		w.mu.Unlock()
-		return frame{}, run.fault()
-	}
-	run.last++
-	question := run.last
-	run.waiting[question] = answered
-	w.mu.Unlock()
-
-	run.writing.Lock()
-	err := frame{kind: kind, question: question, body: body}.write(run.process)
-	run.writing.Unlock()
-	if err != nil {
-		run.process.Kill() // who can not be asked can not be left waiting either
-	}
-	answer, ok := <-answered
-	if !ok {
-		return frame{}, run.fault()
-	}
-	return answer, nil
-}
-
-func (r *workerRun) fault() error {
-	if r.silent.Load() {
-		return errWorkerSilent
-	}
-	return errWorkerDied
+// oneLess is called with mu held.
+func (w *workers) oneLess() {
+	w.running--
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
 // live is a process's life: start, hello, answers, end.
-func (w *worker) live(run *workerRun) {
+func (w *workers) live(first *question) {
 	process, err := w.start()
 	if err != nil {
-		w.unusable(run, err)
+		w.unusable(first, err)
 		return
 	}
-	ended := make(chan struct{})
-	defer close(ended)
-	go run.watch(process, w.silence/2, ended)
-	w.keep(process)
-	defer w.forget(process)
-
-	answers := bufio.NewReader(process)
-	if err := run.hello(answers); err != nil {
-		process.Kill()
-		w.unusable(run, because(err, process.Wait()))
+	stop := context.AfterFunc(w.life, process.Kill)
+	defer stop()
+	c := &conversation{process: process, heard: make(chan answer)}
+	go c.listen()
+	if err := c.hello(); err != nil {
+		w.unusable(first, c.end(err))
 		return
 	}
-	w.usable(run, process)
-	err = w.listen(run, answers)
-	process.Kill() // it has ended, as a rule
-	w.end(run, because(err, process.Wait()))
-}
-
-// because prefers how a process ended to what was seen of that in its answers.
-func because(seen, status error) error {
-	if status != nil && (errors.Is(seen, io.EOF) || errors.Is(seen, io.ErrUnexpectedEOF)) {
-		return status
+	w.usable()
+	err = c.ask(first)
+	for err == nil && !c.over {
+		err = w.turn(c)
 	}
-	return seen
+	w.lost(c, c.end(err))
 }
 
-func (w *worker) keep(process WorkerProcess) {
+func (w *workers) lost(c *conversation, err error) {
+	if err != nil && w.life.Err() == nil {
+		w.log.Warn("lost a password hashing process, and start another when one is needed", "error", err, "at_work_on", len(c.asked))
+	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.alive[process] = struct{}{}
+	w.oneLess()
+	w.mu.Unlock()
+	for _, q := range c.asked { // and now another may begin for them
+		q.answer <- answer{err: errWorkerDied}
+	}
 }
 
-func (w *worker) forget(process WorkerProcess) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.alive, process)
-}
-
-// watch kills a process that is silent for two periods on end: after one alone it may
-// be this process that did not run.
-func (r *workerRun) watch(process WorkerProcess, period time.Duration, ended <-chan struct{}) {
-	ticker := time.NewTicker(period)
-	defer ticker.Stop()
-	for silent := 0; silent < 2; {
-		select {
-		case <-ended:
-			return
-		case <-ticker.C:
+// turn is one question or one answer.
+func (w *workers) turn(c *conversation) error {
+	var questions <-chan *question
+	limit := workerHangs
+	switch len(c.asked) {
+	case 0:
+		questions, limit = w.questions, workerIdle
+	case 1:
+		questions = w.ready
+	}
+	enough := time.NewTimer(limit)
+	defer enough.Stop()
+	select {
+	case q := <-questions:
+		return c.ask(q)
+	case a := <-c.heard:
+		return c.hear(a)
+	case <-enough.C:
+		if len(c.asked) > 0 {
+			return fmt.Errorf("%w: it gave no answer for %v", errWorkerDied, workerHangs)
 		}
-		silent++
-		if r.heard.Swap(false) {
-			silent = 0
-		}
+		c.over = true
+		return nil
 	}
-	r.silent.Store(true)
-	process.Kill()
-}
-
-func (r *workerRun) hello(answers *bufio.Reader) error {
-	f, err := readFrame(answers)
-	if err != nil {
-		return fmt.Errorf("hello: %w", err)
-	}
-	if f.kind != frameHello || string(f.body) != workerVersion {
-		return errFrame
-	}
-	r.heard.Store(true)
-	return nil
 }
 
 // unusable makes passwords be hashed in this process for a while. It is said once, not
 // each time that it is tried again.
-func (w *worker) unusable(run *workerRun, err error) {
+func (w *workers) unusable(q *question, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	run.unusable, run.ended = true, true
-	close(run.ready)
-	if run != w.current {
-		return // it was told to end before it had begun
+	defer w.oneLess()
+	if w.life.Err() != nil {
+		q.answer <- answer{err: ErrBusy}
+		return
 	}
-	w.current = nil
-	w.pause = time.AfterFunc(w.again, w.resume)
+	defer func() { q.answer <- answer{err: errNoWorker} }()
+	if w.pause == nil {
+		w.pause = time.AfterFunc(workerAgain, w.resume)
+	}
 	if !w.failing {
 		w.failing = true
-		w.log.Warn("no process for password hashing could be started: sign-ins slow down everything else", "error", err, "again_in", w.again.String())
+		w.log.Warn("no process for password hashing could be started: sign-ins slow down everything else", "error", err, "again_in", workerAgain.String())
 	}
 }
 
-func (w *worker) resume() {
+func (w *workers) resume() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pause = nil
 }
 
-func (w *worker) usable(run *workerRun, process WorkerProcess) {
+func (w *workers) usable() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	run.process = process
-	close(run.ready)
-	if run.leaving {
-		_ = process.Close()
-		return
-	}
 	if w.failing {
 		w.failing = false
-		w.log.Info("password hashing has a process of its own again")
+		w.log.Info("password hashing has processes of its own again")
 	}
 }
 
-// listen hands answers out until the process ends or says something wrong.
-func (w *worker) listen(run *workerRun, answers *bufio.Reader) error {
-	for {
-		f, err := readFrame(answers)
-		if err != nil {
-			return err
-		}
-		run.heard.Store(true)
-		if f.kind == frameTick {
-			continue
-		}
-		w.mu.Lock()
-		asker := run.waiting[f.question]
-		delete(run.waiting, f.question)
-		w.mu.Unlock()
-		if asker == nil {
-			return fmt.Errorf("%w: an answer that nobody waits for", errFrame)
-		}
-		asker <- f
-	}
-}
-
-func (w *worker) end(run *workerRun, err error) {
+// close ends the processes, whatever they are at work on, and waits until they are gone,
+// or ctx is.
+func (w *workers) close(ctx context.Context) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if run == w.current {
-		w.current = nil
-	}
-	if run.unused != nil {
-		run.unused.Stop()
-	}
-	if !run.leaving {
-		w.log.Warn("lost the password hashing process, and start another for the next password", "error", fmt.Errorf("%w: %w", run.fault(), err), "at_work_on", len(run.waiting))
-	}
-	run.ended = true
-	for _, asker := range run.waiting {
-		close(asker)
-	}
-	clear(run.waiting)
-}
-
-// close ends the process and waits until it is gone, or ctx is: then it is killed.
-func (w *worker) close(ctx context.Context) {
-	w.mu.Lock()
-	w.closed = true
-	if w.current != nil {
-		w.dismiss(w.current)
-	}
+	w.endLife()
 	if w.pause != nil {
 		w.pause.Stop()
 	}
@@ -400,17 +293,91 @@ func (w *worker) close(ctx context.Context) {
 
 	gone := make(chan struct{})
 	go func() {
-		w.runs.Wait()
+		w.ended.Wait()
 		close(gone)
 	}()
 	select {
 	case <-gone:
-		return
 	case <-ctx.Done():
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for process := range w.alive {
-		process.Kill()
+}
+
+// conversation is what is said with one process.
+type conversation struct {
+	process WorkerProcess
+	heard   chan answer
+	asked   []*question // those without an answer
+	number  uint64      // of the last that was asked
+	over    bool
+}
+
+// listen hands on what a process says, until it ends or makes no sense.
+func (c *conversation) listen() {
+	defer close(c.heard)
+	answers := bufio.NewReader(c.process)
+	for {
+		f, err := readFrame(answers)
+		c.heard <- answer{frame: f, err: err}
+		if err != nil {
+			return
+		}
 	}
+}
+
+func (c *conversation) hello() error {
+	hangs := time.AfterFunc(workerHangs, c.process.Kill)
+	defer hangs.Stop()
+	a := <-c.heard
+	if a.err == nil && (a.kind != frameHello || string(a.body) != workerVersion) {
+		return errFrame
+	}
+	return a.err
+}
+
+func (c *conversation) ask(q *question) error {
+	if q.ctx.Err() != nil {
+		return nil // nobody waits for it
+	}
+	c.asked = append(c.asked, q)
+	c.number++
+	body := q.body()
+	defer clear(body)
+	return frame{kind: q.kind, question: c.number, body: body}.write(c.process)
+}
+
+// hear gives an answer to who asked. Given to anybody else it could let them in.
+func (c *conversation) hear(a answer) error {
+	switch {
+	case a.err != nil:
+		return a.err
+	case len(c.asked) == 0 || a.question != c.number-uint64(len(c.asked)-1):
+		return fmt.Errorf("%w: an answer that nobody waits for", errFrame)
+	case !a.answers(c.asked[0].kind):
+		return fmt.Errorf("%w: an answer to something else", errFrame)
+	}
+	c.asked[0].answer <- a
+	c.asked = c.asked[1:]
+	return nil
+}
+
+func (f frame) answers(question byte) bool {
+	switch f.kind {
+	case frameRight, frameWrong:
+		return question == frameVerify
+	case frameMade:
+		return question == frameMake && len(f.body) == keyLength
+	}
+	return f.kind == frameRefuse
+}
+
+// end answers how the process ended where that says more than what was seen of it.
+func (c *conversation) end(seen error) error {
+	c.process.Kill()    // it has ended by itself, as a rule
+	for range c.heard { // until it is closed
+	}
+	status := c.process.Wait()
+	if status != nil && (errors.Is(seen, io.EOF) || errors.Is(seen, io.ErrUnexpectedEOF)) {
+		return fmt.Errorf("%w: %w", errWorkerDied, status)
+	}
+	return seen
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,7 +20,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("GRANTOR_TEST_WORKER") == "" {
 		os.Exit(m.Run())
 	}
-	if users.ServeWorker(os.Stdin, os.Stdout, runtime.GOMAXPROCS(0)) != nil {
+	if users.ServeWorker(os.Stdin, os.Stdout) != nil {
 		os.Exit(1)
 	}
 }
@@ -41,7 +40,7 @@ func startTestWorker() (users.WorkerProcess, error) {
 		return nil, err
 	}
 	w := &testWorker{Cmd: exec.Command(self)}
-	w.Env = []string{"GRANTOR_TEST_WORKER=1", "GOGC=off", "GOMEMLIMIT=64MiB"}
+	w.Env = []string{"GRANTOR_TEST_WORKER=1", "GOGC=off", "GOMAXPROCS=1", "GOMEMLIMIT=32MiB"}
 	if w.WriteCloser, err = w.StdinPipe(); err != nil {
 		return nil, err
 	}

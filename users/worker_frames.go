@@ -9,11 +9,10 @@ import (
 )
 
 // What server and worker say to each other: frames, each a length (4 bytes), the kind
-// (1), the number of the question (8), and what belongs to the kind. Answers come in
-// any order.
+// (1), the number of the question (8), and what belongs to the kind. Answers come in the
+// order of the questions; their numbers prove it.
 const (
 	frameHello  = 'H' // the worker's first: workerVersion
-	frameTick   = 'T' // the worker still runs; its question is 0
 	frameVerify = 'V' // length of the hash (2), hash, password
 	frameMake   = 'M' // passes (4), KiB (4), lanes (1), salt, password
 	frameRight  = 'r' // the answers: the password is the hash's,
@@ -24,7 +23,7 @@ const (
 
 // workerVersion changes with the frames. The program on disk may be a newer one than
 // the one that runs.
-const workerVersion = "grantor hashing 1"
+const workerVersion = "grantor hashing 2"
 
 const (
 	frameHeader = 9
@@ -41,13 +40,10 @@ type frame struct {
 	body     []byte
 }
 
-// write is one Write, so that frames of several writers with a lock never mix.
 func (f frame) write(w io.Writer) error {
-	text := make([]byte, 4, 4+frameHeader+len(f.body))
-	binary.BigEndian.PutUint32(text, uint32(frameHeader+len(f.body)))
-	text = append(text, f.kind)
-	text = binary.BigEndian.AppendUint64(text, f.question)
-	text = append(text, f.body...)
+	text := make([]byte, 0, 4+frameHeader+len(f.body))
+	text = append(binary.BigEndian.AppendUint32(text, uint32(frameHeader+len(f.body))), f.kind)
+	text = append(binary.BigEndian.AppendUint64(text, f.question), f.body...)
 	_, err := w.Write(text)
 	clear(text)
 	return err

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -71,7 +72,7 @@ func (n *nursery) start() (users.WorkerProcess, error) {
 	number := len(n.workers)
 	serve := n.serve
 	if serve == nil {
-		serve = func(_ int, r io.Reader, w io.Writer) error { return users.ServeWorker(r, w, 2) }
+		serve = func(_ int, r io.Reader, w io.Writer) error { return users.ServeWorker(r, w) }
 	}
 	n.running.Go(func() { f.end(serve(number, f.questions, f.answers)) })
 	return f, nil
@@ -175,7 +176,7 @@ func TestWorkerIsAskedTheSameAboutNobody(t *testing.T) {
 	var mu sync.Mutex
 	var asked []int
 	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error {
-		return users.ServeWorker(tapped{r, func(size int) { mu.Lock(); asked = append(asked, size); mu.Unlock() }}, w, 2)
+		return users.ServeWorker(tapped{r, func(size int) { mu.Lock(); asked = append(asked, size); mu.Unlock() }}, w)
 	}}
 	bubble(t, n, users.PasswordOptions{}, func(t *testing.T, p *users.Passwords, _ *bytes.Buffer) {
 		hash, err := p.Hash(t.Context(), known)
@@ -219,7 +220,6 @@ func TestWorkerEndsWhenNobodyNeedsIt(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		require.True(t, n.last().gone())
-		require.NoError(t, n.last().Wait(), "told, not killed")
 		check(t, p)
 		require.Equal(t, 2, n.starts())
 		require.Empty(t, log.String())
@@ -231,7 +231,7 @@ func TestWorkerThatDiesIsReplaced(t *testing.T) {
 		if n == 1 {
 			return hello(r, w, func() error { return errors.New("signal: killed") })
 		}
-		return users.ServeWorker(r, w, 2)
+		return users.ServeWorker(r, w)
 	}}
 	bubble(t, n, users.PasswordOptions{}, func(t *testing.T, p *users.Passwords, log *bytes.Buffer) {
 		check(t, p)
@@ -245,7 +245,10 @@ func TestWorkerThatDiesIsReplaced(t *testing.T) {
 func TestWorkersThatAlwaysDieAreBusy(t *testing.T) {
 	for name, end := range map[string]func(w io.Writer) func() error{
 		"die":               func(io.Writer) func() error { return func() error { return errors.New("signal: killed") } },
-		"answer nobody":     func(w io.Writer) func() error { return saying(w, sentence('w', 77, "")) },
+		"answer nobody":     func(w io.Writer) func() error { return saying(w, sentence('r', 77, "")) },
+		"answer the next":   func(w io.Writer) func() error { return saying(w, sentence('r', 2, "")) },
+		"answer for a hash": func(w io.Writer) func() error { return saying(w, sentence('m', 1, strings.Repeat("k", 31))) },
+		"answer strangely":  func(w io.Writer) func() error { return saying(w, sentence('R', 1, "")) },
 		"answer garbage":    func(w io.Writer) func() error { return saying(w, "password=wrong\n") },
 		"answer too much":   func(w io.Writer) func() error { return saying(w, "\x7f\xff\xff\xff") },
 		"answer too little": func(w io.Writer) func() error { return saying(w, "\x00\x00\x00\x01w") },
@@ -268,7 +271,7 @@ func TestWorkersThatAlwaysDieAreBusy(t *testing.T) {
 
 // hello says what a worker says first, waits for a question, and ends.
 func hello(r io.Reader, w io.Writer, end func() error) error {
-	if _, err := io.WriteString(w, sentence('H', 0, "grantor hashing 1")); err != nil {
+	if _, err := io.WriteString(w, sentence('H', 0, "grantor hashing 2")); err != nil {
 		return err
 	}
 	if _, err := r.Read(make([]byte, 4096)); err != nil {
@@ -283,7 +286,7 @@ func saying(w io.Writer, text string) func() error {
 		_, err := io.WriteString(w, text)
 		for err == nil {
 			time.Sleep(time.Second)
-			_, err = io.WriteString(w, sentence('T', 0, ""))
+			_, err = io.WriteString(w, "")
 		}
 		return err
 	}
@@ -295,56 +298,167 @@ func sentence(kind byte, question uint64, body string) string {
 	return string(text) + body
 }
 
-func TestWorkerThatHangsIsKilled(t *testing.T) {
-	n := &nursery{serve: func(n int, r io.Reader, w io.Writer) error {
-		if n > 1 {
-			return users.ServeWorker(r, w, 2)
-		}
-		return hello(r, w, func() error { _, err := r.Read(make([]byte, 1)); return err }) // until it is killed
-	}}
-	bubble(t, n, users.PasswordOptions{}, func(t *testing.T, p *users.Passwords, log *bytes.Buffer) {
+// Where everything else goes before it, nothing may be left for a worker. Who waits for it
+// is hashed for here, by one at a time, which rests: sign-ins go on, and so does the rest.
+func TestWhoWaitsForASlowWorkerIsHashedForHere(t *testing.T) {
+	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error { return hello(r, w, untilKilled(r)) }}
+	bubble(t, n, users.PasswordOptions{Concurrent: 2}, func(t *testing.T, p *users.Passwords, log *bytes.Buffer) {
 		began := time.Now()
-		_, _, err := p.Verify(t.Context(), "", known)
-		require.ErrorIs(t, err, users.ErrBusy)
-		require.InDelta(t, 12.5, time.Since(began).Seconds(), 2.5, "between 10 and 15 s")
-		require.Equal(t, 1, n.starts(), "who has waited so long is not made to wait again")
-		require.Contains(t, log.String(), "no sign of life")
-		check(t, p)
+		check(t, p) // four of them, one after the other
+		require.Equal(t, 4*time.Second, time.Since(began))
+		var together sync.WaitGroup
+		for range 16 {
+			together.Go(func() {
+				ok, _, err := p.Verify(t.Context(), "", known)
+				require.NoError(t, err)
+				require.False(t, ok)
+			})
+		}
+		together.Wait()
+		require.InDelta(t, 8.2, time.Since(began).Seconds(), 0.2, "four at once, with rests")
+		require.Empty(t, log.String())
+		require.Equal(t, 2, n.starts(), "none is started in place of one that may only be slow")
 	})
 }
 
-// Where everything else goes before it, one password may take long. A worker that says
-// that it runs is left to work.
-func TestWorkerThatIsSlowIsNotKilled(t *testing.T) {
-	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error {
-		return hello(r, w, func() error {
-			for range 60 {
-				time.Sleep(time.Second)
-				if _, err := io.WriteString(w, sentence('T', 0, "")); err != nil {
-					return err
-				}
-			}
-			_, err := io.WriteString(w, sentence('w', 1, ""))
-			_, _ = r.Read(make([]byte, 1))
-			return err
-		})
-	}}
-	bubble(t, n, users.PasswordOptions{}, func(t *testing.T, p *users.Passwords, log *bytes.Buffer) {
+// Who knows what a hash that was made elsewhere costs: its worker has longer.
+func TestAForeignHashMayTakeLonger(t *testing.T) {
+	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error { return hello(r, w, untilKilled(r)) }}
+	bubble(t, n, users.PasswordOptions{Concurrent: 1}, func(t *testing.T, p *users.Passwords, _ *bytes.Buffer) {
 		began := time.Now()
-		ok, _, err := p.Verify(t.Context(), "", known)
+		ok, _, err := p.Verify(t.Context(), "$2b$04$MOxmu7Afg8/pAcAghyL9oO1Pav6BLaR8cb.FZAHEMrL8xyUHfWQhW", known)
 		require.NoError(t, err)
-		require.False(t, ok)
-		require.Equal(t, time.Minute, time.Since(began))
-		require.Empty(t, log.String())
+		require.True(t, ok)
+		require.Equal(t, 5*time.Second, time.Since(began))
 	})
+}
+
+// What changed while somebody waited for a worker counts.
+func TestWhoIsHashedForHereIsAskedAgain(t *testing.T) {
+	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error { return hello(r, w, untilKilled(r)) }}
+	bubble(t, n, users.PasswordOptions{Concurrent: 1}, func(t *testing.T, p *users.Passwords, _ *bytes.Buffer) {
+		throttled := errors.New("throttled")
+		asked := 0
+		_, _, err := p.VerifyIf(t.Context(), "", known, func() error {
+			if asked++; asked > 1 {
+				return throttled
+			}
+			return nil
+		}, func(bool) { require.Fail(t, "nothing came of it") })
+		require.ErrorIs(t, err, throttled)
+	})
+}
+
+func TestWorkerThatHangsIsKilled(t *testing.T) {
+	n := &nursery{serve: func(n int, r io.Reader, w io.Writer) error {
+		if n > 1 {
+			return users.ServeWorker(r, w)
+		}
+		return hello(r, w, untilKilled(r))
+	}}
+	bubble(t, n, users.PasswordOptions{Concurrent: 1}, func(t *testing.T, p *users.Passwords, log *bytes.Buffer) {
+		_, _, err := p.Verify(t.Context(), "", known)
+		require.NoError(t, err)
+		time.Sleep(59 * time.Second)
+		synctest.Wait()
+		require.True(t, n.last().gone())
+		require.Contains(t, log.String(), "no answer for 1m0s")
+		began := time.Now()
+		check(t, p)
+		require.Equal(t, 2, n.starts())
+		require.Zero(t, time.Since(began))
+	})
+}
+
+// Nobody waits for longer than their client: who has had no turn in 10 s hears so, in time.
+func TestNobodyWaitsForLong(t *testing.T) {
+	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error { return hello(r, w, untilKilled(r)) }}
+	bubble(t, n, users.PasswordOptions{Concurrent: 1, Queue: 100}, func(t *testing.T, p *users.Passwords, _ *bytes.Buffer) {
+		began := time.Now()
+		var together sync.WaitGroup
+		var turnedAway atomic.Int64
+		for range 50 {
+			together.Go(func() {
+				if _, _, err := p.Verify(t.Context(), "", known); err != nil {
+					require.ErrorIs(t, err, users.ErrBusy)
+					turnedAway.Add(1)
+				}
+			})
+		}
+		together.Wait()
+		require.Equal(t, 10*time.Second, time.Since(began))
+		require.NotZero(t, turnedAway.Load())
+		require.EqualValues(t, turnedAway.Load(), p.Stats().Refused)
+
+		gone, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, _, err := p.Verify(gone, "", known)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "who has gone is not told that we are busy")
+	})
+}
+
+// A worker that says "right" twice lets nobody in with the second.
+func TestAnAnswerIsForOneQuestion(t *testing.T) {
+	n := &nursery{}
+	n.serve = func(n int, r io.Reader, w io.Writer) error {
+		if n > 1 {
+			return users.ServeWorker(r, w)
+		}
+		return hello(r, w, func() error {
+			if _, err := r.Read(make([]byte, 4096)); err != nil { // the one that lies ready
+				return err
+			}
+			return saying(w, sentence('r', 1, "")+sentence('r', 1, ""))()
+		})
+	}
+	bubble(t, n, users.PasswordOptions{Concurrent: 1}, func(t *testing.T, p *users.Passwords, log *bytes.Buffer) {
+		own := newPasswords(t, tiny())
+		hash, err := own.Hash(t.Context(), known)
+		require.NoError(t, err)
+		var right atomic.Int64
+		var together sync.WaitGroup
+		for range 2 {
+			together.Go(func() {
+				ok, _, err := p.Verify(t.Context(), hash, "wrong")
+				require.NoError(t, err)
+				if ok {
+					right.Add(1)
+				}
+			})
+			synctest.Wait()
+		}
+		together.Wait()
+		require.EqualValues(t, 1, right.Load())
+		require.Contains(t, log.String(), "an answer that nobody waits for")
+		require.Equal(t, 2, n.starts())
+	})
+}
+
+func TestWorkerThatNeverSaysHello(t *testing.T) {
+	n := &nursery{serve: func(_ int, r io.Reader, _ io.Writer) error { return untilKilled(r)() }}
+	bubble(t, n, users.PasswordOptions{Concurrent: 1}, func(t *testing.T, p *users.Passwords, log *bytes.Buffer) {
+		check(t, p)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.True(t, n.last().gone())
+		require.Contains(t, log.String(), "could be started")
+		began := time.Now()
+		check(t, p)
+		require.Zero(t, time.Since(began), "hashed here, without a wait")
+		require.Equal(t, 1, n.starts())
+	})
+}
+
+// untilKilled reads questions and answers none.
+func untilKilled(r io.Reader) func() error {
+	return func() error { _, err := io.Copy(io.Discard, r); return err }
 }
 
 func TestWithoutAWorkerHashingStaysHere(t *testing.T) {
 	for name, n := range map[string]*nursery{
 		"can not be started": {fail: errors.New("fork/exec: operation not permitted")},
 		"dies at once":       {serve: func(int, io.Reader, io.Writer) error { return errors.New("exit status 2") }},
-		"is another program": {serve: func(_ int, _ io.Reader, w io.Writer) error { return saying(w, sentence('H', 0, "grantor hashing 0"))() }},
-		"says nothing":       {serve: func(_ int, r io.Reader, _ io.Writer) error { _, err := r.Read(make([]byte, 1)); return err }},
+		"is another program": {serve: func(_ int, _ io.Reader, w io.Writer) error { return saying(w, sentence('H', 0, "grantor hashing 1"))() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, n, users.PasswordOptions{}, func(t *testing.T, p *users.Passwords, log *bytes.Buffer) {
@@ -367,62 +481,82 @@ func TestWithoutAWorkerHashingStaysHere(t *testing.T) {
 	}
 }
 
-// As many are asked as there are slots, and one that lies ready; the queue is the server's.
-func TestWorkerHashesSeveralAtOnce(t *testing.T) {
+// Each has one to work on before any has one that lies ready; the queue is the server's.
+func TestWorkersHashSeveralAtOnce(t *testing.T) {
 	n := &nursery{}
 	bubble(t, n, users.PasswordOptions{Concurrent: 3, Queue: 2}, func(t *testing.T, p *users.Passwords, _ *bytes.Buffer) {
-		var busy, asked sync.WaitGroup
+		var busy sync.WaitGroup
+		var asked [3]atomic.Int64
 		release := make(chan struct{})
-		n.serve = func(_ int, r io.Reader, w io.Writer) error {
+		n.serve = func(n int, r io.Reader, w io.Writer) error {
 			in, out := io.Pipe()
-			go func() { // holds the questions back until four are there
+			held := make(chan []byte, 4)
+			go func() {
+				defer close(held)
 				questions := bufio.NewReader(r)
-				var held []byte
-				for range 4 {
-					held = append(held, readSentence(questions)...)
-					asked.Done()
+				for {
+					question, err := readSentence(questions)
+					if err != nil {
+						return
+					}
+					asked[n-1].Add(1)
+					held <- question
 				}
-				<-release
-				_, _ = out.Write(held)
-				_, err := io.Copy(out, questions)
-				_ = out.CloseWithError(err)
 			}()
-			return users.ServeWorker(in, w, 2)
+			go func() {
+				<-release
+				for question := range held {
+					_, _ = out.Write(question)
+				}
+				_ = out.Close()
+			}()
+			return users.ServeWorker(in, w)
 		}
-		asked.Add(4)
-		results := make(chan error, 6)
-		for range 6 {
+		results := make(chan error, 8)
+		ask := func() {
 			busy.Go(func() {
 				_, _, err := p.Verify(t.Context(), "", known)
 				results <- err
 			})
+			synctest.Wait()
 		}
-		synctest.Wait()
-		asked.Wait()
+		for range 3 {
+			ask()
+		}
+		for i := range asked {
+			require.EqualValues(t, 1, asked[i].Load())
+		}
+		for range 5 {
+			ask()
+		}
+		for i := range asked {
+			require.EqualValues(t, 2, asked[i].Load())
+		}
 		require.Equal(t, 2, p.Waiting())
 		_, _, err := p.Verify(t.Context(), "", known)
 		require.ErrorIs(t, err, users.ErrBusy)
 		close(release)
 		busy.Wait()
-		for range 6 {
+		for range 8 {
 			require.NoError(t, <-results)
 		}
-		require.Equal(t, 1, n.starts())
+		require.Equal(t, 3, n.starts())
 	})
 }
 
-func readSentence(r *bufio.Reader) []byte {
-	size, _ := r.Peek(4)
+func readSentence(r *bufio.Reader) ([]byte, error) {
+	size, err := r.Peek(4)
+	if err != nil {
+		return nil, err
+	}
 	text := make([]byte, 4+binary.BigEndian.Uint32(size))
-	_, _ = io.ReadFull(r, text)
-	return text
+	_, err = io.ReadFull(r, text)
+	return text, err
 }
 
 // What is in flight when the server stops waiting for it hears that it may come again.
 func TestCloseEndsAWorkerAtWork(t *testing.T) {
-	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error {
-		return hello(r, w, func() error { _, err := r.Read(make([]byte, 1)); return err })
-	}}
+	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error { return hello(r, w, untilKilled(r)) }}
 	bubble(t, n, users.PasswordOptions{}, func(t *testing.T, p *users.Passwords, _ *bytes.Buffer) {
 		result := make(chan error)
 		go func() {
@@ -438,26 +572,6 @@ func TestCloseEndsAWorkerAtWork(t *testing.T) {
 	})
 }
 
-func TestCloseKillsAWorkerThatStays(t *testing.T) {
-	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error {
-		err := users.ServeWorker(r, w, 2)
-		for err == nil { // it does not hear that its questions have ended
-			time.Sleep(time.Second)
-			_, err = io.WriteString(w, sentence('T', 0, ""))
-		}
-		return err
-	}}
-	bubble(t, n, users.PasswordOptions{}, func(t *testing.T, p *users.Passwords, _ *bytes.Buffer) {
-		check(t, p)
-		limit, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		defer cancel()
-		began := time.Now()
-		p.Close(limit)
-		require.Equal(t, 3*time.Second, time.Since(began))
-		require.ErrorContains(t, n.last().Wait(), "killed")
-	})
-}
-
 func TestServeWorkerRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"text":                "hello\n",
@@ -468,18 +582,18 @@ func TestServeWorkerRefuses(t *testing.T) {
 		"cut in the middle":   sentence('V', 1, "\x00\x01x")[:10],
 		"a kind of tomorrow":  sentence('X', 1, ""),
 		"an answer":           sentence('w', 1, ""),
-		"a greeting":          sentence('H', 0, "grantor hashing 1"),
+		"a greeting":          sentence('H', 0, "grantor hashing 2"),
 		"a fault after a job": sentence('V', 1, "\x00\x00"+known) + "?",
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := users.ServeWorker(strings.NewReader(text), io.Discard, 2)
+			err := users.ServeWorker(strings.NewReader(text), io.Discard)
 			require.Error(t, err)
 			require.NotContains(t, err.Error(), known)
 		})
 	}
-	require.NoError(t, users.ServeWorker(strings.NewReader(""), io.Discard, 2), "nothing is no fault")
-	require.Error(t, users.ServeWorker(iotest.ErrReader(io.ErrUnexpectedEOF), io.Discard, 2))
-	require.Error(t, users.ServeWorker(strings.NewReader(""), failing{}, 2))
+	require.NoError(t, users.ServeWorker(strings.NewReader(""), io.Discard), "nothing is no fault")
+	require.Error(t, users.ServeWorker(iotest.ErrReader(io.ErrUnexpectedEOF), io.Discard))
+	require.Error(t, users.ServeWorker(strings.NewReader(""), failing{}))
 }
 
 type failing struct{}
@@ -501,12 +615,16 @@ func TestServeWorkerRefusesQuestions(t *testing.T) {
 			questions, ask := io.Pipe()
 			answers, answer := io.Pipe()
 			done := make(chan error, 1)
-			go func() { done <- users.ServeWorker(questions, answer, 2) }()
+			go func() { done <- users.ServeWorker(questions, answer) }()
 			reader := bufio.NewReader(answers)
-			require.Equal(t, sentence('H', 0, "grantor hashing 1"), string(readSentence(reader)))
-			_, err := io.WriteString(ask, question)
+			said, err := readSentence(reader)
 			require.NoError(t, err)
-			require.Equal(t, sentence('u', 5, ""), string(readSentence(reader)))
+			require.Equal(t, sentence('H', 0, "grantor hashing 2"), string(said))
+			_, err = io.WriteString(ask, question)
+			require.NoError(t, err)
+			said, err = readSentence(reader)
+			require.NoError(t, err)
+			require.Equal(t, sentence('u', 5, ""), string(said))
 			require.NoError(t, ask.Close())
 			require.NoError(t, <-done)
 		})

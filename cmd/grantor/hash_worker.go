@@ -8,8 +8,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -24,13 +22,9 @@ import (
 const hashWorker = "hash-worker"
 
 func (c *cli) hashWorkerCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: hashWorker, Short: "Hash passwords for grantor serve, which starts this itself", Hidden: true}
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
+	cmd := &cobra.Command{Use: hashWorker, Short: "Hash passwords for grantor serve, which starts this itself", Args: cobra.NoArgs, Hidden: true}
+	cmd.RunE = func(*cobra.Command, []string) error {
 		if f, ok := c.stdin.(*os.File); ok && !isPipe(f) {
-			return &usageError{message: hashWorker + " is started by grantor serve, never by hand", hint: "grantor serve"}
-		}
-		atOnce, err := strconv.Atoi(strings.Join(args, " "))
-		if err != nil || atOnce < 1 {
 			return &usageError{message: hashWorker + " is started by grantor serve, never by hand", hint: "grantor serve"}
 		}
 		// Ctrl-C and a service manager tell everybody to stop. The server first finishes
@@ -38,7 +32,7 @@ func (c *cli) hashWorkerCommand() *cobra.Command {
 		signal.Ignore(os.Interrupt, syscall.SIGTERM)
 		lowerPriority()
 		shrink()
-		if err := users.ServeWorker(c.stdin, c.stdout, atOnce); err != nil {
+		if err := users.ServeWorker(c.stdin, c.stdout); err != nil {
 			return withHint(err, "%s is started by grantor serve, never by hand", hashWorker)
 		}
 		return nil
@@ -51,7 +45,7 @@ func isPipe(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeNamedPipe != 0
 }
 
-// servingPasswords hash in a process of their own, so that sign-ins slow down nothing
+// servingPasswords hash in processes of their own, so that sign-ins slow down nothing
 // else. The other commands hash one password and are done.
 func (c *cli) servingPasswords(cfg config.Config, log *slog.Logger) (*users.Passwords, error) {
 	options := c.passwordOptions(cfg)
@@ -69,7 +63,7 @@ func startHashWorker(o users.PasswordOptions) (users.WorkerProcess, error) {
 		return nil, err
 	}
 	p := &hashProcess{cmd: exec.Command(path)} //nolint:gosec,noctx // this program; its end is that of its input
-	p.cmd.Args = []string{"grantor", hashWorker, strconv.Itoa(hashesAtOnce(o))}
+	p.cmd.Args = []string{"grantor", hashWorker}
 	p.cmd.Env = hashWorkerEnviron(o)
 	p.cmd.SysProcAttr = ownGroup()
 	if p.WriteCloser, err = p.cmd.StdinPipe(); err != nil {
@@ -83,24 +77,15 @@ func startHashWorker(o users.PasswordOptions) (users.WorkerProcess, error) {
 }
 
 // hashWorkerEnviron is nothing of ours, which holds secrets, but what Go's runtime wants
-// to know: the processors that the worker can use, that it collects garbage itself, and
-// the memory up to which freed pieces need not be pushed together.
+// to know: the processors that one hash can use, that the worker collects garbage itself,
+// and the memory up to which freed pieces need not be pushed together.
 func hashWorkerEnviron(o users.PasswordOptions) []string {
 	const base = 12 << 10 // KiB
-	processors, atOnce := runtime.GOMAXPROCS(0), hashesAtOnce(o)
-	memory := atOnce * int(o.Memory)
 	return []string{
-		fmt.Sprint("GOMAXPROCS=", min(processors, atOnce*int(o.Threads))),
+		fmt.Sprint("GOMAXPROCS=", min(runtime.GOMAXPROCS(0), int(o.Threads))),
 		"GOGC=off",
-		fmt.Sprint("GOMEMLIMIT=", memory+memory/16+base, "KiB"), // a sixteenth, because Go holds 5 % of it free
+		fmt.Sprint("GOMEMLIMIT=", o.Memory+o.Memory/16+base, "KiB"), // a sixteenth, because Go holds 5 % of it free
 	}
-}
-
-func hashesAtOnce(o users.PasswordOptions) int {
-	if o.Concurrent > 0 {
-		return o.Concurrent
-	}
-	return runtime.GOMAXPROCS(0)
 }
 
 // ownPath is this program, also where an upgrade has put another one in its place.

@@ -11,10 +11,12 @@ import (
 // own, which is what Linux shares the processors out to first: see yieldAlways.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
+// lowest is the priority of whoever has all others go first.
+const lowest = 19
+
 // lowerPriority takes the group, because for one process Linux would change one thread.
 // It can not fail for who asks for less; if it did, hashing would be no worse than without.
 func lowerPriority() {
-	const lowest = 19
 	if syscall.Getpgrp() == os.Getpid() {
 		_ = syscall.Setpriority(syscall.PRIO_PGRP, 0, lowest)
 		yieldAlways()

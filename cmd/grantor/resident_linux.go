@@ -10,8 +10,8 @@ import (
 )
 
 // shrink gives back what only the start of the program needed: garbage, and pages of its
-// file, some 20 MB of which a worker goes on to use 6. They stay in the page cache, where the server
-// has them too, but whoever adds up what two processes take would count them twice.
+// file, some 20 MB, of which a server goes on to use 5 while it is idle, and a worker 6. They
+// stay in the page cache until somebody needs the memory, and come back with a fault.
 //
 // Only what can not be written and holds no page of our own is given back: that much
 // can be read from the file again. Where anything is unclear, nothing happens.
@@ -21,7 +21,7 @@ func shrink() {
 	if err != nil {
 		return
 	}
-	var from, to uintptr // the last mapping, if it is a file that can not be written
+	var from, to uintptr // the last mapping, if it is a file that can not be written, and has no page of our own
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		var mode, file string
 		var start, end, offset, inode, own uintptr
@@ -31,7 +31,9 @@ func shrink() {
 			if (mode == "r-xp" || mode == "r--p") && inode != 0 {
 				from, to = start, end
 			}
-		} else if n, _ := fmt.Sscanf(line, "Anonymous: %d kB", &own); n == 1 && own == 0 && to > from {
+		} else if n, _ := fmt.Sscanf(line, "Anonymous: %d kB", &own); n == 1 && own > 0 {
+			from, to = 0, 0
+		} else if n, _ := fmt.Sscanf(line, "Swap: %d kB", &own); n == 1 && own == 0 && to > from { // it comes after Anonymous
 			_, _, _ = syscall.Syscall(syscall.SYS_MADVISE, from, to-from, syscall.MADV_DONTNEED)
 		}
 	}

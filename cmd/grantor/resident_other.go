@@ -2,5 +2,5 @@
 
 package main
 
-// Elsewhere a worker is as large as its start made it.
+// Elsewhere a process is as large as its start made it.
 func shrink() {}
