@@ -135,7 +135,7 @@ func checkIssuer(issuer string) (problem, todo string) {
 		return "has a fragment", "remove the # and all that follows"
 	case strings.HasSuffix(issuer, "/"):
 		return "ends with a slash", "write " + strings.TrimRight(issuer, "/")
-	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
+	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
 		return "is http, which is for loopback only", "use https, or an address such as http://127.0.0.1:8080 for trying things out"
 	case !portOK(u.Port()):
 		return "has a port out of range", "use a port from 1 to 65535"
@@ -226,15 +226,16 @@ func (c Config) Loopback() bool {
 		return false
 	}
 	u, err := url.Parse(c.Issuer)
-	return c.Issuer == "" || err == nil && loopbackHost(u.Hostname())
+	return c.Issuer == "" || err == nil && IsLoopback(u.Hostname())
 }
 
 func loopbackAddress(address string) bool {
 	host, _, err := net.SplitHostPort(address)
-	return err == nil && loopbackHost(host)
+	return err == nil && IsLoopback(host)
 }
 
-func loopbackHost(host string) bool {
+// IsLoopback reports whether a host, without a port, is this machine to itself.
+func IsLoopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}

@@ -59,7 +59,7 @@ type Config struct {
 	UnsafeDatabase      []string      `key:"unsafe_database" default:"" check:"fsync|synchronous_commit|full_page_writes" doc:"PostgreSQL settings that may be off although a power loss can then bring revoked tokens back: fsync, synchronous_commit, full_page_writes. Without their names here such a database is refused."`
 
 	DrainTimeout         time.Duration `key:"drain_timeout" default:"10s" check:"0s..10m" doc:"How long a stop waits for requests in flight. In the first tenth of it /readyz already says no while requests are still taken, so that a load balancer notices."`
-	HousekeepingInterval time.Duration `key:"housekeeping_interval" default:"1m" check:"1s..1h" doc:"How often ended sessions are looked for and deleted in small batches. One replica at a time does it."`
+	HousekeepingInterval time.Duration `key:"housekeeping_interval" default:"1m" check:"1s..1h" doc:"How often ended sessions are looked for and deleted in small batches. One replica at a time does it, and looks at 50,000 sessions a minute."`
 	AuditRetention       time.Duration `key:"audit_retention" default:"2160h" check:"0s..87600h" doc:"How long the events of the audit log are kept. 0: for ever."`
 
 	PasswordMemory      int `key:"password_memory" default:"19456" check:"64..4194304" doc:"Memory of one argon2id hash, in KiB."`

@@ -66,7 +66,7 @@ func insideChecks() [][3]string {
 		{"database-writable", "the database takes writes", "a standby serves no sign-in and no renewal"},
 		{"database-version", "the database is recent enough", "PostgreSQL 15 or later is what is tested"},
 		{"database-connections", "two replicas fit into its connections", "a replica is replaced while the old one still runs"},
-		{"database-schema", "the schema is this program's", "an older one fails at the first statement that needs more"},
+		{"database-schema", "the schema is one that this program can run on", "an older one fails at the first statement that needs more"},
 		{"clock-database", "the database's clock agrees with this one", "the retry window of 10 s is measured by several clocks"},
 		{"housekeeping", "ended sessions are deleted", "otherwise the tables grow for ever"},
 		{"password-hashes", "stored password hashes are as strong as new ones", "RFC 9700 does not say; OWASP password storage: a stolen table is guessed at the speed of its weakest hash"},

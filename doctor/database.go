@@ -69,20 +69,23 @@ func apart(moment, from, to time.Time) time.Duration {
 	return 0
 }
 
-func checkSchema(c *chart, have, want int64) {
+func checkSchema(c *chart, have, want int64, foreign bool) {
 	switch {
 	case have < want:
 		c.fail("database-schema", "grantor migrate up", "it is at version %d, this program needs %d", have, want)
-	case have > want:
+	case foreign:
 		c.fail("database-schema", "run that version of grantor", "it is at version %d, this program knows %d: a newer grantor has used this database", have, want)
+	case have > want:
+		c.warn("database-schema", "replace this version of grantor by that one", "it is at version %d, this program knows %d: it can run on that while it is replaced", have, want)
 	default:
 		c.good("database-schema", "it is at version %d, which is this program's", have)
 	}
 }
 
 // overdue is how long an ended session may stay: an hour on purpose (its id could be
-// asked for again), and one for a server that was just started.
-const overdue = 2 * time.Hour
+// asked for again), and until the housekeeping comes by, a minute for each 50,000 sessions:
+// this is enough for 60 million.
+const overdue = 24 * time.Hour
 
 func (p *Patient) checkBacklog(ctx context.Context, c *chart) {
 	b, err := p.Store.Backlog(ctx, p.Now().Add(-overdue))
@@ -95,8 +98,8 @@ func (p *Patient) checkBacklog(ctx context.Context, c *chart) {
 		if !b.Lease.IsZero() {
 			since = "the last server that did it held the task until " + b.Lease.UTC().Format(time.RFC3339)
 		}
-		c.warn("housekeeping", "is a server running on this database, and what does its log say of housekeeping? After a long pause give it a minute",
-			"%d sessions that ended, the first on %s, are still there; %s", b.Grants, b.Oldest.UTC().Format(time.DateOnly), since)
+		c.warn("housekeeping", "is a server running on this database, and what does its log say of housekeeping? After a long pause give it a minute for each 50,000 sessions",
+			"of %d sessions that were looked at, or of all, %d ended more than a day ago, the first on %s; %s", storage.BacklogSample, b.Grants, b.Oldest.UTC().Format(time.DateOnly), since)
 	}
 	c.settle("housekeeping")
 }

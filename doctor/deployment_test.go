@@ -110,7 +110,7 @@ func (d *deployment) start(t *testing.T) {
 			r.SetXForwarded()
 		},
 		ModifyResponse: func(a *http.Response) error {
-			a.Header.Set("Strict-Transport-Security", "max-age=63072000")
+			a.Header.Set("Strict-Transport-Security", "max-age=63072000") // servers on loopback send none
 			return nil
 		},
 		ErrorLog: discard,
@@ -197,14 +197,11 @@ func of(found []doctor.Finding, check string) (list []doctor.Finding) {
 // remember them.
 func contents(t *testing.T, w *servertest.World) map[string][]string {
 	t.Helper()
-	driver, name, tables := "pgx", w.Env.URL, `SELECT tablename FROM pg_tables WHERE schemaname = 'public'`
+	tables := `SELECT tablename FROM pg_tables WHERE schemaname = 'public'`
 	if w.Dialect == "sqlite" {
-		driver, name = "sqlite", strings.TrimPrefix(w.Env.URL, "sqlite:")
 		tables = `SELECT name FROM sqlite_master WHERE type = 'table'`
 	}
-	db, err := sql.Open(driver, name)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, db.Close()) }()
+	db := storagetest.Database(t, w.Env.URL)
 	all := map[string][]string{}
 	for _, row := range rows(t, db, tables) {
 		table := strings.Trim(row, "[]")

@@ -95,13 +95,13 @@ func (p *Patient) checkInside(ctx context.Context, c *chart) []storage.KeyFact {
 		return nil
 	}
 	checkFacts(c, facts, p.Config, asked, p.Now())
-	have, want, err := p.Store.Schema(ctx)
+	is, err := p.Store.Schema(ctx)
 	if err != nil {
 		c.fail("database-schema", "grantor migrate status", "its version can not be read: %v", err)
 	} else {
-		checkSchema(c, have, want)
+		checkSchema(c, is.Have, is.Want, is.Foreign())
 	}
-	if err != nil || have < want {
+	if err != nil || is.Old() || is.Foreign() {
 		c.stopDatabase("the schema is not this program's")
 		return nil
 	}

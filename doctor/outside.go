@@ -190,7 +190,7 @@ func (p *Patient) checkAnswers(ctx context.Context, c *chart, w *web, meta metad
 			c.fail("page-headers", mangled, "the Content-Security-Policy of the pages is %q", policy)
 		}
 		if strings.HasPrefix(p.Issuer, "https:") && page.header.Get("Strict-Transport-Security") == "" {
-			c.warn("tls-hsts", "let the proxy send Strict-Transport-Security: max-age=63072000", "the pages come without Strict-Transport-Security")
+			c.warn("tls-hsts", "let the proxy pass Strict-Transport-Security on, or send its own", "the pages come without Strict-Transport-Security")
 		}
 	}
 	if strings.HasPrefix(p.Issuer, "https:") {

@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"database/sql"
 	"errors"
 	"io"
 	"math/big"
@@ -82,7 +81,7 @@ func seeds() []seed {
 		{check: "proxy-trusted", name: "no proxy is named in the settings", grade: doctor.Fail, change: func(_ *testing.T, d *deployment) { d.patient.Config.TrustedProxies = nil }},
 		{check: "proxy-trusted", name: "the proxy does not say for whom", grade: doctor.Fail, attack: true, change: func(_ *testing.T, d *deployment) {
 			d.around = func(http.Handler) http.Handler { return straight(d.URL) }
-		}, also: []string{"tls-hsts"}},
+		}},
 
 		{check: "database-reachable", name: "the file is gone", grade: doctor.Fail, change: func(_ *testing.T, d *deployment) {
 			d.patient.Store, d.patient.Unopened = nil, errors.New("no such file")
@@ -92,7 +91,11 @@ func seeds() []seed {
 		}, own: true, also: []string{"ready"}},
 		{check: "database-schema", name: "newer", grade: doctor.Fail, change: func(t *testing.T, d *deployment) {
 			execute(t, d, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
+			execute(t, d, `UPDATE compatibility SET least = 99999`)
 		}, own: true, also: []string{"ready"}},
+		{check: "database-schema", name: "newer, and this program can run on it", grade: doctor.Warn, change: func(t *testing.T, d *deployment) {
+			execute(t, d, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
+		}, own: true},
 		{check: "housekeeping", name: "nobody does it", grade: doctor.Warn, change: func(t *testing.T, d *deployment) {
 			long := time.Now().Add(-48 * time.Hour)
 			_, err := d.Store.Begin(t.Context(), grants.Grant{
@@ -358,11 +361,8 @@ func certificate(left time.Duration) func(*testing.T, *deployment) {
 // execute changes the database behind everybody's back.
 func execute(t *testing.T, d *deployment, statement string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", strings.TrimPrefix(d.Env.URL, "sqlite:"))
+	_, err := storagetest.Database(t, d.Env.URL).ExecContext(t.Context(), statement)
 	require.NoError(t, err)
-	_, err = db.ExecContext(t.Context(), statement)
-	require.NoError(t, err)
-	require.NoError(t, db.Close())
 }
 
 func secretText(text config.Secret) func(*testing.T, *deployment) {

@@ -116,8 +116,8 @@ type Grant struct {
 	RevokedAt time.Time // zero: not revoked
 	Reason    Reason
 
-	RedirectURI   string // of the authorization request, for the code
-	CodeChallenge string // S256; "" = none was sent
+	RedirectURI   string // of the authorization request, for the code; "" after the first renewal
+	CodeChallenge string // S256; "" = none was sent; its Clue after the first renewal
 	Thumbprint    string // of the key the tokens are bound to; "" = bearer
 
 	CreatedFrom string // address of the login
@@ -133,7 +133,7 @@ type Details struct {
 	UserAgent string    `json:"user_agent,omitempty"`
 
 	// Of the authentication request: OpenID Connect Core sections 3.1.2.1 and 5.5.
-	Nonce          string   `json:"nonce,omitempty"`
+	Nonce          string   `json:"nonce,omitempty"` // for the ID token of the code; "" after the first renewal
 	ACR            string   `json:"acr,omitempty"`
 	UserinfoClaims []string `json:"userinfo_claims,omitempty"` // asked for by name
 	IDTokenClaims  []string `json:"id_token_claims,omitempty"`
@@ -226,6 +226,9 @@ func (g Grant) Refresh(s Showing, b Bounds) (Grant, Verdict) {
 		if excess := s.Excess(g); excess != "" {
 			return g, excess
 		}
+		if g.Generation == 1 {
+			g.RedirectURI, g.CodeChallenge, g.Details.Nonce = "", Clue(g.CodeChallenge), ""
+		}
 		g.Generation++
 		g.RotatedAt = b.Now
 		return g, Rotated
@@ -268,6 +271,22 @@ type Redemption struct {
 	Life time.Duration
 }
 
+// Clue is what is left of a challenge after the first renewal: 12 characters, or none. Tokens
+// are given for the whole challenge only; a clue tells whether who shows a used code holds its
+// verifier. The challenge stood in the same log as the code, so fewer could be computed.
+func Clue(challenge string) string { return challenge[:min(len(challenge), 12)] }
+
+// Fits reports whether a code is shown with what it was made for. Who renewed has got the
+// code's answer, so from then on a code is good for nothing but the end of its session: of
+// what only the answer needed the grant keeps no more than tells its client from who found
+// the code in a log.
+func (r Redemption) Fits(g Grant) bool {
+	if g.Generation > 1 && g.CodeChallenge == Clue(r.Challenge) {
+		return true
+	}
+	return r.Challenge == g.CodeChallenge && (g.RedirectURI == "" || r.RedirectURI == g.RedirectURI)
+}
+
 // Redeem applies RFC 6749 section 4.1.3 and RFC 7636 section 4.6: a code is
 // honoured once; a later use is refused, and outside the retry window it ends the
 // grant, but only when it comes from somebody who holds code, client and verifier.
@@ -277,7 +296,7 @@ func (g Grant) Redeem(r Redemption, b Bounds) (Grant, Verdict) {
 		return g, Foreign
 	case !g.Alive(b.Now):
 		return g, Dead
-	case r.Challenge != g.CodeChallenge || g.RedirectURI != "" && r.RedirectURI != g.RedirectURI:
+	case !r.Fits(g):
 		return g, Mismatch
 	case g.Generation > 0:
 		if g.RotatedAt.After(b.RetrySince) {

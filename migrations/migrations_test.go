@@ -69,15 +69,21 @@ func TestUp_goes_from_empty_to_newest_and_then_has_nothing_to_do(t *testing.T) {
 	each(t, func(t *testing.T, p place) {
 		var tally storagetest.Tally
 		db := p.open(t, &tally)
-		_, want, err := migrations.Version(t.Context(), db, p.dialect)
+		is, err := migrations.Version(t.Context(), db, p.dialect)
 		require.NoError(t, err)
+		want := is.Want
 
 		report, err := p.up(t.Context(), db)
 		require.NoError(t, err)
 		require.Equal(t, migrations.Report{From: 0, To: want}, report)
-		have, _, err := migrations.Version(t.Context(), db, p.dialect)
+		is, err = migrations.Version(t.Context(), db, p.dialect)
 		require.NoError(t, err)
-		require.Equal(t, want, have)
+		require.Equal(t, migrations.Versions{Have: want, Want: want}, is)
+		require.False(t, is.Old() || is.Foreign())
+
+		var least int64
+		require.NoError(t, db.QueryRowContext(t.Context(), "SELECT least FROM compatibility").Scan(&least))
+		require.LessOrEqual(t, least, want, "a migration bars its own program")
 
 		tally.Reset()
 		report, err = p.up(t.Context(), db)
@@ -93,16 +99,19 @@ func TestVersion_makes_nothing(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p place) {
 		db := p.open(t, new(storagetest.Tally))
-		have, want, err := migrations.Version(t.Context(), db, p.dialect)
+		is, err := migrations.Version(t.Context(), db, p.dialect)
 		require.NoError(t, err)
-		require.Zero(t, have)
-		require.Positive(t, want)
+		require.Zero(t, is.Have)
+		require.Positive(t, is.Want)
+		require.True(t, is.Old())
 		require.Empty(t, tables(t, db, p.dialect))
 	})
-	_, _, err := migrations.Version(t.Context(), nil, "oracle")
+	_, err := migrations.Version(t.Context(), nil, "oracle")
 	require.ErrorContains(t, err, "oracle")
 }
 
+// While replicas are replaced one after the other, both versions run on the newer schema,
+// unless the newer one says that this can not be.
 func TestUp_refuses_a_schema_of_a_later_program(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p place) {
@@ -114,6 +123,16 @@ func TestUp_refuses_a_schema_of_a_later_program(t *testing.T) {
 			map[string]string{migrations.SQLite: "1", migrations.Postgres: "true"}[p.dialect]+")")
 		require.NoError(t, err)
 
+		again, err := p.up(t.Context(), db)
+		require.NoError(t, err)
+		require.Equal(t, migrations.Report{From: later, To: later}, again)
+		is, err := migrations.Version(t.Context(), db, p.dialect)
+		require.NoError(t, err)
+		require.Positive(t, is.Least)
+		require.False(t, is.Old() || is.Foreign())
+
+		_, err = db.ExecContext(t.Context(), "UPDATE compatibility SET least = "+strconv.FormatInt(later, 10))
+		require.NoError(t, err)
 		_, err = p.up(t.Context(), db)
 		require.ErrorIs(t, err, migrations.ErrNewer)
 		require.ErrorContains(t, err, strconv.FormatInt(later, 10))

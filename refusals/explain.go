@@ -166,10 +166,17 @@ func (e *Explanation) dead(r Refusal, k Known) {
 		e.advise("%s", again)
 	case code && !r.termsOf(g):
 		e.terms(r, g)
+	case code && g.Generation > 1:
+		e.because("The code has been redeemed, and session %s renewed since, last at %s. A code is honoured once.", r.Session, stamp(g.RotatedAt))
+		if g.RedirectURI == "" {
+			e.because("If it was shown before its redemption, its redirect_uri may have been another one than that of the authorization request, which is kept until the first renewal.")
+		}
+		e.because("Nothing was ended by this.")
+		e.advise(openedTwice)
 	case code && g.Generation > 0 && r.after(g.RotatedAt):
 		e.because("The code had been redeemed at %s, %s before, by the same client from %s. A code is honoured once.", stamp(g.RotatedAt), r.ago(g.RotatedAt), from(g.RotatedFrom))
 		e.because("Within the retry window a second showing is only refused: session %s was not ended.", r.Session)
-		e.advise("A callback that was opened twice (a double click, a reload, a prefetching proxy) looks like this. The client should answer the second with what the first one got.")
+		e.advise(openedTwice)
 	case r.after(g.ExpiresAt) && g.Generation == 0:
 		e.because("The code was made at %s and lived %s: it was shown %s too late.", stamp(g.CreatedAt), Span(g.ExpiresAt.Sub(g.CreatedAt)), r.ago(g.ExpiresAt))
 		e.advise("The client redeems a code at once. If it did, compare the clocks of the replicas.")
@@ -194,18 +201,25 @@ func (e *Explanation) dead(r Refusal, k Known) {
 	}
 }
 
+const openedTwice = "A callback that was opened twice (a double click, a reload, a prefetching proxy) looks like this. The client should answer the second with what the first one got."
+
 // after reports whether the refusal came later. Its time is in milliseconds, and what it
 // is held against may be from another replica's clock.
 func (r Refusal) after(t time.Time) bool { return !t.After(r.At.Add(time.Second)) }
 
 // termsOf reports whether a code was shown with the terms that it was made for.
 func (r Refusal) termsOf(g *grants.Grant) bool {
-	return r.Terms.Challenge == MarkOf(g.CodeChallenge) && (g.RedirectURI == "" || r.Terms.RedirectURI == MarkOf(g.RedirectURI))
+	return r.Terms.challenge(g) && (g.RedirectURI == "" || r.Terms.RedirectURI == MarkOf(g.RedirectURI))
+}
+
+// challenge also knows the mark of the whole, as earlier versions made it.
+func (t *Terms) challenge(g *grants.Grant) bool {
+	return t.Challenge == MarkOf(grants.Clue(g.CodeChallenge)) || t.Challenge == MarkOf(g.CodeChallenge)
 }
 
 func (e *Explanation) terms(r Refusal, g *grants.Grant) {
 	switch none := (Mark{}); {
-	case r.Terms.Challenge == MarkOf(g.CodeChallenge):
+	case r.Terms.challenge(g):
 		e.because("The redirect_uri of the token request is not the one of the authorization request, %s.", g.RedirectURI)
 		e.advise("The client sends the same redirect_uri twice, letter for letter: RFC 6749 section 4.1.3.")
 	case g.CodeChallenge == "":
@@ -248,7 +262,10 @@ func ended(why grants.Reason) string {
 }
 
 func (e *Explanation) replayed(r Refusal) {
-	if r.Row != nil {
+	switch {
+	case r.Row != nil && r.Row.Generation > 1:
+		e.because("The code had been redeemed by the same client, and the session renewed since, last at %s, %s before, from %s.", stamp(r.Row.RotatedAt), r.ago(r.Row.RotatedAt), from(r.Row.RotatedFrom))
+	case r.Row != nil:
 		e.because("The code had been redeemed at %s, %s before, by the same client from %s.", stamp(r.Row.RotatedAt), r.ago(r.Row.RotatedAt), from(r.Row.RotatedFrom))
 	}
 	e.because("It was shown again with the right verifier, after the retry window: session %s was ended at once (%s), as RFC 6749 section 4.1.2 asks.", r.Session, grants.ReasonCodeReplay)

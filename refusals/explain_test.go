@@ -42,11 +42,11 @@ func TestExplain_says_exactly_why(t *testing.T) {
 	dead := as(refusals.Dead, func(r *refusals.Refusal) { r.Row = nil })
 	code := as(refusals.Dead, func(r *refusals.Refusal) {
 		r.Row, r.Shown = nil, 0
-		r.Terms = &refusals.Terms{RedirectURI: refusals.MarkOf("https://app.test/cb"), Challenge: refusals.MarkOf("challenge")}
+		r.Terms = &refusals.Terms{RedirectURI: refusals.MarkOf("https://app.test/cb"), Challenge: refusals.MarkOf("challenge-of")}
 	})
 	codeRow := func(change func(*grants.Grant)) *grants.Grant {
 		return row(func(g *grants.Grant) {
-			g.Generation, g.RedirectURI, g.CodeChallenge, g.RotatedFrom = 1, "https://app.test/cb", "challenge", "192.0.2.7"
+			g.Generation, g.RedirectURI, g.CodeChallenge, g.RotatedFrom = 1, "https://app.test/cb", "challenge-of-the-code", "192.0.2.7"
 			g.RotatedAt = noon.Add(-4 * time.Second)
 			change(g)
 		})
@@ -80,12 +80,18 @@ func TestExplain_says_exactly_why(t *testing.T) {
 		"code, too late": {code, known(codeRow(func(g *grants.Grant) {
 			g.Generation, g.CreatedAt, g.RotatedAt, g.ExpiresAt = 0, noon.Add(-70*time.Second), noon.Add(-70*time.Second), noon.Add(-10*time.Second)
 		})), "The code was made at 2026-03-04 11:58:50 UTC and lived 1m: it was shown 10s too late."},
-		"code, another verifier":     {code, known(codeRow(func(g *grants.Grant) { g.CodeChallenge = "other" })), "The code_verifier is not the one whose challenge the authorization request had."},
-		"code, no challenge":         {code, known(codeRow(func(g *grants.Grant) { g.CodeChallenge = "" })), "A code_verifier was sent, but the authorization request had no code_challenge."},
-		"code, another redirect_uri": {code, known(codeRow(func(g *grants.Grant) { g.RedirectURI = "https://app.test/other" })), "is not the one of the authorization request, https://app.test/other."},
-		"code, replayed":             {as(refusals.Replayed, func(r *refusals.Refusal) { r.Shown = 0 }), known(row(nil)), "It was shown again with the right verifier, after the retry window"},
-		"client, unknown":            {as(refusals.UnknownClient, func(r *refusals.Refusal) { r.Client, r.Sent = "", "who" }), refusals.Known{}, "No client has the client_id that was sent."},
-		"client, off":                {as(refusals.UnknownClient, func(r *refusals.Refusal) { r.Client, r.Sent = "", "photos" }), refusals.Known{Caller: disabled(*owner)}, "Client photos was disabled at 2026-03-04 11:00:00 UTC."},
+		"code, another verifier":                      {code, known(codeRow(func(g *grants.Grant) { g.CodeChallenge = "other" })), "The code_verifier is not the one whose challenge the authorization request had."},
+		"code, no challenge":                          {code, known(codeRow(func(g *grants.Grant) { g.CodeChallenge = "" })), "A code_verifier was sent, but the authorization request had no code_challenge."},
+		"code, session renewed since":                 {code, known(codeRow(func(g *grants.Grant) { g.Generation, g.RedirectURI, g.CodeChallenge = 3, "", "challenge-of" })), "A code is honoured once.\nIf it was shown before its redemption, its redirect_uri may have been another one"},
+		"code, session renewed by an earlier version": {code, known(codeRow(func(g *grants.Grant) { g.Generation = 3 })), "A code is honoured once.\nNothing was ended by this."},
+		"code, of an earlier version": {as(refusals.Dead, func(r *refusals.Refusal) {
+			r.Row, r.Shown, r.Terms = nil, 0, &refusals.Terms{RedirectURI: code.Terms.RedirectURI, Challenge: refusals.MarkOf("challenge-of-the-code")}
+		}), known(codeRow(func(*grants.Grant) {})), "The code had been redeemed at"},
+		"code, another verifier, session renewed since": {code, known(codeRow(func(g *grants.Grant) { g.Generation, g.RedirectURI, g.CodeChallenge = 3, "", "other" })), "The code_verifier is not the one whose challenge the authorization request had."},
+		"code, another redirect_uri":                    {code, known(codeRow(func(g *grants.Grant) { g.RedirectURI = "https://app.test/other" })), "is not the one of the authorization request, https://app.test/other."},
+		"code, replayed":                                {as(refusals.Replayed, func(r *refusals.Refusal) { r.Shown = 0 }), known(row(nil)), "It was shown again with the right verifier, after the retry window"},
+		"client, unknown":                               {as(refusals.UnknownClient, func(r *refusals.Refusal) { r.Client, r.Sent = "", "who" }), refusals.Known{}, "No client has the client_id that was sent."},
+		"client, off":                                   {as(refusals.UnknownClient, func(r *refusals.Refusal) { r.Client, r.Sent = "", "photos" }), refusals.Known{Caller: disabled(*owner)}, "Client photos was disabled at 2026-03-04 11:00:00 UTC."},
 		"secret, old": {
 			as(refusals.WrongSecret, nil),
 			refusals.Known{Caller: &clients.Client{ID: "photos", Secrets: []clients.Secret{{ID: "s1", ExpiresAt: noon.Add(-time.Hour)}, {ID: "s2"}}}},

@@ -68,7 +68,7 @@ func RowOf(g grants.Grant) *Row {
 	return &Row{Generation: g.Generation, RotatedAt: g.RotatedAt, RotatedFrom: g.RotatedFrom, ExpiresAt: g.ExpiresAt}
 }
 
-// Terms tell a redirect URI and a code challenge from others without holding them.
+// Terms tell a redirect URI and the grants.Clue of a code challenge from others without holding them.
 type Terms struct{ RedirectURI, Challenge Mark }
 
 // Mark is enough of a text's hash to tell it from another one; zero: there was no text.
@@ -92,7 +92,11 @@ func (r Refusal) Reason() string {
 	case r.Row != nil && r.Shown > 0:
 		text += ": generation " + number(r.Shown) + " was shown, the session is at " + number(r.Row.Generation) + ", renewed " + r.ago(r.Row.RotatedAt) + " ago from " + r.Row.RotatedFrom
 	case r.Row != nil:
-		text += ": redeemed " + r.ago(r.Row.RotatedAt) + " ago from " + r.Row.RotatedFrom
+		text += ": redeemed"
+		if r.Row.Generation > 1 {
+			text += ", and renewed"
+		}
+		text += " " + r.ago(r.Row.RotatedAt) + " ago from " + r.Row.RotatedFrom
 	case !r.Ended.IsZero():
 		text += " " + r.ago(r.Ended) + " ago"
 	case r.Wait > 0:

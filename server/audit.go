@@ -25,6 +25,7 @@ func (s *Server) sealAudit(ctx context.Context) {
 	var head, told audit.Seal
 	for {
 		seal, err := s.sealAll(ctx)
+		s.chores.sealed(err, s.deps.Now())
 		if seal.Number > 0 {
 			head = seal
 		}

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,10 +37,19 @@ func TestHealth(t *testing.T) {
 		alive()
 		ready(503)
 		w.Login("c1", "alice")
+		quiet := []any{"/healthz", "/readyz", "/.well-known/jwks.json", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"}
+		for _, path := range quiet {
+			w.Send(servertest.Get(path.(string)))
+		}
+		heard := map[any]bool{}
 		for _, line := range w.Log.Requests(t) {
-			if line["route"] == "/healthz" {
-				require.Equal(t, "DEBUG", line["level"], "probes ask every second")
+			heard[line["route"]] = true
+			if slices.Contains(quiet, line["route"]) && line["level"] != "ERROR" {
+				require.Equal(t, "DEBUG", line["level"], "they are asked for all the time: %s", line["route"])
 			}
+		}
+		for _, path := range quiet {
+			require.True(t, heard[path], path)
 		}
 	})
 }

@@ -54,6 +54,10 @@ func (s *Server) around(route route) http.Handler {
 		x.id = s.requestID(x.drawn[:])
 		x.trail.Request, x.trail.Route, x.trail.Address = x.id, route.path, addressOf(r, s.deps.Config.TrustedProxies)
 		oauth.SetHeaders(x.Header(), "X-Request-Id", x.id, "X-Content-Type-Options", "nosniff")
+		if route.page && s.secure {
+			// RFC 6797, for people who type the name. Programs would not heed it.
+			x.Header()["Strict-Transport-Security"] = []string{"max-age=63072000"}
+		}
 		if s.draining.Load() {
 			// The next request of this connection belongs to another replica.
 			w.Header()["Connection"] = []string{"close"}

@@ -55,40 +55,59 @@ type Stats struct {
 	Keys         []keys.Standing
 	Logouts      oauth.LogoutStats
 	Housekeeping HousekeepingStats
+	Audit        AuditStats
 }
 
 // HousekeepingStats are the rounds of this replica; those of others are theirs.
 type HousekeepingStats struct {
 	Deleted storage.Cleaned // all rounds together
 	Failed  uint64          // rounds that stopped early
-	Last    time.Time       // when the last whole round ended; zero: there was none
+	Last    time.Time       // when the last round without an error ended; zero: there was none
 	Took    time.Duration   // that one
+}
+
+// AuditStats are this replica's looks for events without a seal.
+type AuditStats struct {
+	Last   time.Time // when it last left none without; zero: never
+	Failed uint64
 }
 
 // Stats looks at this moment.
 func (s *Server) Stats() Stats {
+	housekeeping, audit := s.chores.read()
 	return Stats{
 		Draining: s.draining.Load(), Keys: s.keys.Load().Standings(s.deps.Now()),
-		Logouts: s.oauth.LogoutStats(), Housekeeping: s.cleaned.read(),
+		Logouts: s.oauth.LogoutStats(), Housekeeping: housekeeping, Audit: audit,
 	}
 }
 
-// cleanings sums rounds of housekeeping.
-type cleanings struct {
-	mu    sync.Mutex
-	stats HousekeepingStats
+// chores sums what this replica does beside requests.
+type chores struct {
+	mu           sync.Mutex
+	housekeeping HousekeepingStats
+	audit        AuditStats
 }
 
-func (c *cleanings) read() HousekeepingStats {
+func (c *chores) read() (HousekeepingStats, AuditStats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.stats
+	return c.housekeeping, c.audit
 }
 
-func (c *cleanings) note(done storage.Cleaned, err error, began, ended time.Time) {
+func (c *chores) sealed(err error, at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sum := &c.stats.Deleted
+	if err != nil {
+		c.audit.Failed++
+		return
+	}
+	c.audit.Last = at
+}
+
+func (c *chores) cleaned(done storage.Cleaned, err error, began, ended time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := &c.housekeeping.Deleted
 	sum.Sessions += done.Sessions
 	sum.SignIns += done.SignIns
 	sum.DeniedTokens += done.DeniedTokens
@@ -96,8 +115,8 @@ func (c *cleanings) note(done storage.Cleaned, err error, began, ended time.Time
 	sum.LogoutNotices += done.LogoutNotices
 	switch {
 	case err != nil:
-		c.stats.Failed++
+		c.housekeeping.Failed++
 	case !done.Elsewhere:
-		c.stats.Last, c.stats.Took = ended, ended.Sub(began)
+		c.housekeeping.Last, c.housekeeping.Took = ended, ended.Sub(began)
 	}
 }

@@ -31,7 +31,7 @@ type route struct {
 	methods map[string]endpoint
 	cors    cors
 	body    int64 // most bytes of a body; 0: none is read
-	quiet   bool  // logged at debug level: probes ask every second
+	quiet   bool  // logged at debug level: probes and verifiers ask every few seconds
 	page    bool  // people see it: errors are pages too, and HEAD is not answered
 
 	// Other sites may post here: applications send people with a form of their own. The
@@ -48,9 +48,9 @@ func (s *Server) table() []route {
 		{path: "/oauth2/introspect", methods: post(s.oauth.Introspect), body: formLimit},
 		{path: "/oauth2/revoke", methods: post(s.oauth.Revoke), cors: corsRegistered, body: formLimit},
 		{path: "/userinfo", methods: both(s.oauth.Userinfo, s.oauth.Userinfo), cors: corsRegistered, body: formLimit},
-		{path: "/.well-known/openid-configuration", methods: get(s.oauth.Metadata), cors: corsAnyone},
-		{path: "/.well-known/oauth-authorization-server", methods: get(s.oauth.Metadata), cors: corsAnyone},
-		{path: "/.well-known/jwks.json", methods: get(s.oauth.JWKS), cors: corsAnyone},
+		{path: "/.well-known/openid-configuration", methods: get(s.oauth.Metadata), cors: corsAnyone, quiet: true},
+		{path: "/.well-known/oauth-authorization-server", methods: get(s.oauth.Metadata), cors: corsAnyone, quiet: true},
+		{path: "/.well-known/jwks.json", methods: get(s.oauth.JWKS), cors: corsAnyone, quiet: true},
 		{path: "/oauth2/logout", methods: both(s.oauth.Logout, s.oauth.Logout), body: formLimit, page: true, crossSite: true},
 		{path: "/login", methods: both(s.login.SignInPage, s.login.SignIn), body: formLimit, page: true},
 		{path: "/consent", methods: both(s.login.ConsentPage, s.login.Consent), body: formLimit, page: true},

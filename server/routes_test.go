@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/grantorhq/grantor/config"
 	"github.com/grantorhq/grantor/server/servertest"
 )
 
@@ -30,12 +31,27 @@ var methods = map[string][]string{
 	"/ui/style.css":                           {"GET", "HEAD"},
 	"/ui/logo":                                {"GET", "HEAD"},
 	"/oauth2/auth":                            {"GET", "POST"},
+	"/oauth2/error":                           {"GET"},
 	"/oauth2/logout":                          {"GET", "POST"},
 	"/login":                                  {"GET", "POST"},
 	"/consent":                                {"GET", "POST"},
 	"/logout":                                 {"GET", "POST"},
 	"/account":                                {"GET", "POST"},
 	"/":                                       {"GET"},
+}
+
+// RFC 6797: only over https, and only what people see.
+func TestPages_are_strict_about_transport(t *testing.T) {
+	t.Parallel()
+	for issuer, want := range map[string]string{servertest.Issuer: "max-age=63072000", "http://localhost:8080": "", "https://localhost:8443": ""} {
+		w := servertest.New(t, servertest.Setup{Config: func(c *config.Config) { c.Issuer = issuer }})
+		for _, path := range []string{"/", "/login", "/oauth2/auth", "/nowhere"} {
+			got := w.Send(&servertest.Request{Method: "GET", Path: path, Header: http.Header{"Accept": {"text/html"}}})
+			require.Equal(t, want, got.Header.Get("Strict-Transport-Security"), "%s%s", issuer, path)
+		}
+		keys := w.Send(&servertest.Request{Method: "GET", Path: "/.well-known/jwks.json"})
+		require.Empty(t, keys.Header.Get("Strict-Transport-Security"))
+	}
 }
 
 // T-01, E-11, H-07. A page answers no HEAD: it may end in a code.

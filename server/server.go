@@ -60,12 +60,13 @@ type Server struct {
 	login    *login.Handler
 	pages    *ui.Pages
 	base     string // the issuer's path
+	secure   bool   // browsers are told to come by https only
 	forgery  *http.CrossOriginProtection
 	keys     atomic.Pointer[keys.Set]
 	handler  http.Handler
 	draining atomic.Bool
 	name     string // of this replica, for leases
-	cleaned  cleanings
+	chores   chores
 
 	auditKeys []audit.Key
 }
@@ -100,7 +101,7 @@ func (s *Server) wire() error {
 	if err != nil {
 		return fmt.Errorf("read issuer: %w", err)
 	}
-	s.base = issuer.Path
+	s.base, s.secure = issuer.Path, issuer.Scheme == "https" && !config.IsLoopback(issuer.Hostname())
 	s.forgery = http.NewCrossOriginProtection()
 	if err := s.forgery.AddTrustedOrigin(issuer.Scheme + "://" + issuer.Host); err != nil {
 		return fmt.Errorf("trust the issuer's origin: %w", err)
@@ -209,7 +210,7 @@ func (s *Server) clean(ctx context.Context) {
 	began := s.deps.Now()
 	// The lease outlasts a round, so that a slow replica is not joined by another.
 	done, err := s.deps.Store.Clean(ctx, s.name, 3*s.deps.Config.HousekeepingInterval)
-	s.cleaned.note(done, err, began, s.deps.Now())
+	s.chores.cleaned(done, err, began, s.deps.Now())
 	if err != nil {
 		s.deps.Log.WarnContext(ctx, "housekeeping stopped early", "error", err)
 	}

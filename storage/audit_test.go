@@ -269,7 +269,7 @@ func TestAudit_reports_failures(t *testing.T) {
 		require.Len(t, events, 1)
 		require.Equal(t, users.NobodysAccount("hunter2"), events[0].UserID, "a name that nobody has may be a password")
 
-		db := database(t, e)
+		db := storagetest.Database(t, e.URL)
 		_, err = db.ExecContext(d.ctx, `INSERT INTO throttles (account, failures, tried_at, failed_at) VALUES ('@192.0.2.9', 98, $1, $1)`, e.Clock.Now().UnixMicro())
 		require.NoError(t, err)
 		l.since(t)
@@ -291,7 +291,7 @@ func TestAudit_says_who_wrote(t *testing.T) {
 		l := newAuditLog(t, e)
 		createUser(t, e.Store, "alice")
 		createUser(t, e.Open(func(o *storage.Options) { o.Actor = `cli: o'hara@host` }), "bob")
-		_, err := database(t, e).ExecContext(l.ctx, `UPDATE users SET password_hash = 'mine', updated_at = 1 WHERE id = 'id-alice'`)
+		_, err := storagetest.Database(t, e.URL).ExecContext(l.ctx, `UPDATE users SET password_hash = 'mine', updated_at = 1 WHERE id = 'id-alice'`)
 		require.NoError(t, err)
 		events := l.since(t)
 		require.Len(t, events, 3)
@@ -327,7 +327,7 @@ func TestAudit_finds_what_was_done_to_the_log(t *testing.T) {
 				l := newAuditLog(t, e)
 				l.three(t)
 				require.Empty(t, l.verify(t).Problems)
-				_, err := database(t, e).ExecContext(l.ctx, statement)
+				_, err := storagetest.Database(t, e.URL).ExecContext(l.ctx, statement)
 				require.NoError(t, err)
 				require.NotEmpty(t, l.verify(t).Problems)
 			})
@@ -342,7 +342,7 @@ func TestSealAudit_numbers_that_come_late(t *testing.T) {
 		if e.Dialect != storage.Postgres {
 			t.Skip("SQLite has one writer: its numbers appear in order")
 		}
-		l, db := newAuditLog(t, e), database(t, e)
+		l, db := newAuditLog(t, e), storagetest.Database(t, e.URL)
 		event := func(tx interface {
 			ExecContext(context.Context, string, ...any) (sql.Result, error)
 		}, name string,
@@ -440,9 +440,9 @@ func TestPruneAudit(t *testing.T) {
 		require.Empty(t, l.verify(t).Problems)
 
 		// Deleted by somebody else than the housekeeping.
-		_, err = database(t, e).ExecContext(l.ctx, `DELETE FROM audit_seals WHERE number < (SELECT max(number) FROM audit_seals)`)
+		_, err = storagetest.Database(t, e.URL).ExecContext(l.ctx, `DELETE FROM audit_seals WHERE number < (SELECT max(number) FROM audit_seals)`)
 		require.NoError(t, err)
-		_, err = database(t, e).ExecContext(l.ctx, `DELETE FROM audit_events WHERE number < (SELECT max(number) FROM audit_events)`)
+		_, err = storagetest.Database(t, e.URL).ExecContext(l.ctx, `DELETE FROM audit_events WHERE number < (SELECT max(number) FROM audit_events)`)
 		require.NoError(t, err)
 		require.NotEmpty(t, l.verify(t).Problems)
 	})
@@ -452,7 +452,7 @@ func TestPruneAudit(t *testing.T) {
 func TestPruneAudit_does_not_wait_for_what_never_came(t *testing.T) {
 	t.Parallel()
 	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
-		l, db := newAuditLog(t, e), database(t, e)
+		l, db := newAuditLog(t, e), storagetest.Database(t, e.URL)
 		createUser(t, e.Store, "first")
 		require.Equal(t, 1, l.seal(t))
 		if e.Dialect == storage.Postgres {
@@ -492,7 +492,7 @@ func TestSealAudit_notices_a_cut(t *testing.T) {
 			storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 				l := newAuditLog(t, e)
 				l.three(t)
-				_, err := database(t, e).ExecContext(l.ctx, statement)
+				_, err := storagetest.Database(t, e.URL).ExecContext(l.ctx, statement)
 				require.NoError(t, err)
 				_, _, err = e.Store.SealAudit(l.ctx, auditKey)
 				require.ErrorIs(t, err, storage.ErrAuditCut)

@@ -120,7 +120,7 @@ func TestBrowsers_round_trip(t *testing.T) {
 		}
 		// A program of before disables without ending sign-ins. It counts all the same.
 		first := signIn(t, e, "alice")
-		_, err = database(t, e).ExecContext(ctx, `UPDATE users SET disabled_at = 1 WHERE id = 'id-alice'`)
+		_, err = storagetest.Database(t, e.URL).ExecContext(ctx, `UPDATE users SET disabled_at = 1 WHERE id = 'id-alice'`)
 		require.NoError(t, err)
 		_, found = signedIn(t, e, first.ID, 1)
 		require.False(t, found)
@@ -255,7 +255,7 @@ func TestEndBrowser_ends_what_began_there_and_files_notices(t *testing.T) {
 		require.Empty(t, told(t, e))
 
 		// The sign-in is gone already, what began there is not.
-		_, err = database(t, e).ExecContext(ctx, `DELETE FROM browsers`)
+		_, err = storagetest.Database(t, e.URL).ExecContext(ctx, `DELETE FROM browsers`)
 		require.NoError(t, err)
 		ended, found, err = e.Store.EndBrowser(ctx, "id-alice", there.ID)
 		require.NoError(t, err)

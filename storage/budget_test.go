@@ -62,6 +62,7 @@ func TestBudgets(t *testing.T) {
 			_, verdict, err := rotate(ctx, e, s, ids[0], generation-1)
 			require.NoError(t, err)
 			require.Equal(t, grants.Retried, verdict)
+			require.True(t, strings.HasPrefix(e.Tally.Statements()[1], "SELECT"), "a retry changes nothing")
 		})
 		costs(1, "introspect", func() {
 			access, err := s.Access(ctx, ids[0], "app", "jti", e.Clock.Now())
@@ -121,7 +122,7 @@ func TestBudgets(t *testing.T) {
 		_, verdict, err := rotate(ctx, e, s, ids[0], generation-1)
 		require.NoError(t, err)
 		require.Equal(t, grants.Reused, verdict)
-		require.Equal(t, 2, e.Tally.Count(), "reuse: the rotation that found nothing, and the end")
+		require.Equal(t, 3, e.Tally.Count(), "reuse: the rotation that found nothing, a look, and the end")
 		costs(2, "a dead token", func() {
 			_, verdict, err := rotate(ctx, e, s, ids[0], generation)
 			require.NoError(t, err)
@@ -136,20 +137,24 @@ func TestBudgets(t *testing.T) {
 	})
 }
 
-// A rotation touches no index: PostgreSQL rewrites the row in its page (HOT), and
-// the table does not grow with the number of refreshes.
-func TestRotations_are_heap_only(t *testing.T) {
+// Neither redemption nor rotation touches an index: PostgreSQL rewrites the row in its page
+// (HOT), where there is room for it.
+func TestRedemption_and_rotations_are_heap_only(t *testing.T) {
 	t.Parallel()
 	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 		ctx := deadline(t)
-		id := begin(t, e, 1)[0]
-		for generation := int64(1); generation <= 50; generation++ {
+		const rotations = 30 // as many as one page has room for: what is cleared of it also depends on other databases
+		id := beginCode(t, e, nil).ID
+		_, _, verdict, err := e.Store.Redeem(ctx, id, right, limits.At(e.Clock.Now()), "")
+		require.NoError(t, err)
+		require.Equal(t, grants.Redeemed, verdict)
+		for generation := int64(1); generation <= rotations; generation++ {
 			e.Clock.Advance(time.Second)
 			_, verdict, err := rotate(ctx, e, e.Store, id, generation)
 			require.NoError(t, err)
 			require.Equal(t, grants.Rotated, verdict)
 		}
-		db := database(t, e)
+		db := storagetest.Database(t, e.URL)
 		require.EqualValues(t, 1, number(t, db, `SELECT count(*) FROM grants`))
 		if e.Dialect != storage.Postgres {
 			return
@@ -157,9 +162,9 @@ func TestRotations_are_heap_only(t *testing.T) {
 		// A server process tells its counts when it is idle for a moment, or ends.
 		require.NoError(t, e.Store.Close())
 		require.Eventually(t, func() bool {
-			return number(t, db, `SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'grants'`) == 50
+			return number(t, db, `SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'grants'`) == rotations+1
 		}, 30*time.Second, 20*time.Millisecond)
-		require.EqualValues(t, 50, number(t, db, `SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'grants'`))
+		require.EqualValues(t, rotations+1, number(t, db, `SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'grants'`))
 	})
 }
 
@@ -170,7 +175,7 @@ func TestHotStatements_use_the_primary_key(t *testing.T) {
 	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 		ctx, s := deadline(t), e.Store
 		id := begin(t, e, 1)[0]
-		db := database(t, e)
+		db := storagetest.Database(t, e.URL)
 		fill(t, e, db)
 
 		e.Tally.Reset()
@@ -207,7 +212,14 @@ func TestHotStatements_use_the_primary_key(t *testing.T) {
 		_, err = s.SignIn(ctx, somePasswords(t), storage.Attempt{Login: "alice", Password: "wrong password", Address: "192.0.2.1", Device: "d", Known: []string{"u1"}}, e.Clock.Now())
 		require.ErrorIs(t, err, users.ErrWrongPassword)
 
-		for _, statement := range e.Tally.Statements() {
+		hot := len(e.Tally.Statements())
+		_, err = s.Clean(ctx, "me", time.Minute)
+		require.NoError(t, err)
+
+		for i, statement := range e.Tally.Statements() {
+			if i >= hot && !strings.Contains(statement, "grants") {
+				continue // of the housekeeping, only the walk along the sessions meets a large table
+			}
 			plan := explain(t, e, statement)
 			if !strings.HasPrefix(statement, "INSERT INTO denied_tokens") && !strings.HasPrefix(statement, "INSERT INTO throttles") { // SQLite has nothing to say of it
 				require.NotEmpty(t, plan, statement)
@@ -265,7 +277,7 @@ func explain(t *testing.T, e *storagetest.Env, statement string) (plan []string)
 		count++
 	}
 	if e.Dialect == storage.SQLite {
-		rows, err := database(t, e).QueryContext(ctx, "EXPLAIN QUERY PLAN "+statement, make([]any, count)...)
+		rows, err := storagetest.Database(t, e.URL).QueryContext(ctx, "EXPLAIN QUERY PLAN "+statement, make([]any, count)...)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, rows.Close()) }()
 		for rows.Next() {

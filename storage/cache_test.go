@@ -148,7 +148,7 @@ func TestWatch_obeys_other_writers(t *testing.T) {
 			return err == nil && len(read.Client.Secrets) == 1
 		})
 		// An administrator's own hand counts like a replica: a trigger tells.
-		_, err = database(t, e).ExecContext(ctx, `UPDATE clients SET name = 'by hand'`)
+		_, err = storagetest.Database(t, e.URL).ExecContext(ctx, `UPDATE clients SET name = 'by hand'`)
 		require.NoError(t, err)
 		eventually(t, "changed by hand", func() bool {
 			read, err := e.Store.RegisteredClient(ctx, "app")

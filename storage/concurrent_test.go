@@ -87,7 +87,7 @@ func TestOvertaken_requests_end_nothing(t *testing.T) {
 			require.Equal(t, verdict == grants.Reused, !g.RevokedAt.IsZero())
 			return verdict
 		}
-		ids := begin(t, e, 3)
+		ids := begin(t, e, 5)
 		arrived := limits.At(e.Clock.Now())
 		e.Clock.Advance(time.Second)
 		for _, id := range ids {
@@ -100,10 +100,63 @@ func TestOvertaken_requests_end_nothing(t *testing.T) {
 		require.Equal(t, grants.Overtaken, show(ctx, ids[0], arrived), "held up for a second")
 		require.Equal(t, grants.Overtaken, show(gone, ids[1], limits.At(e.Clock.Now())), "hung up")
 		require.Equal(t, grants.Reused, show(ctx, ids[2], limits.At(e.Clock.Now())))
+		going, hangUp := context.WithCancel(ctx)
+		e.Tally.FailAfter(func(sql string) error {
+			if strings.HasPrefix(sql, "SELECT") {
+				hangUp()
+			}
+			return nil
+		})
+		require.Equal(t, grants.Overtaken, show(going, ids[3], limits.At(e.Clock.Now())), "hung up while it was judged")
+		e.Tally.FailAfter(nil)
+
+		// The client renews after the look, and before the end.
+		e.Clock.Advance(time.Second)
+		held := limits.At(e.Clock.Now())
+		e.Clock.Advance(time.Second)
+		other := e.Open()
+		e.Tally.Fail(func(sql string) error {
+			if strings.HasPrefix(sql, "UPDATE grants SET revoked_at") {
+				_, verdict, err := other.Rotate(ctx, ids[4], grants.Showing{ClientID: "app", Generation: 3}, limits.At(e.Clock.Now()), "")
+				require.NoError(t, err)
+				require.Contains(t, []grants.Verdict{grants.Rotated, grants.Retried}, verdict)
+			}
+			return nil
+		})
+		require.Equal(t, grants.Dead, show(ctx, ids[4], held))
+		e.Tally.Fail(nil)
+		_, verdict, err := rotate(ctx, e, e.Store, ids[4], 4)
+		require.NoError(t, err)
+		require.Equal(t, grants.Rotated, verdict, "and goes on")
 
 		e.Clock.Advance(limits.Retry)
 		require.Equal(t, grants.Reused, show(ctx, ids[0], limits.At(e.Clock.Now())))
 		require.Equal(t, grants.Reused, show(gone, ids[1], limits.At(e.Clock.Now())), "hanging up hides nothing")
+	})
+}
+
+// R-05: many who show one spent token end the session once, on any number of replicas.
+func TestConcurrent_reuse_ends_a_session_once(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		stores := []*storage.Store{e.Store, e.Open()}
+		id := begin(t, e, 1)[0]
+		for generation := range int64(2) {
+			_, _, err := rotate(ctx, e, e.Store, id, generation+1)
+			require.NoError(t, err)
+		}
+		verdicts, errs := make([]grants.Verdict, 20), make([]error, 20)
+		together(len(verdicts), func(i int) { _, verdicts[i], errs[i] = rotate(ctx, e, stores[i%2], id, 1) })
+		ended := 0
+		for i, verdict := range verdicts {
+			require.NoError(t, errs[i])
+			require.Contains(t, []grants.Verdict{grants.Reused, grants.Dead}, verdict)
+			if verdict == grants.Reused {
+				ended++
+			}
+		}
+		require.Equal(t, 1, ended)
 	})
 }
 
@@ -383,6 +436,6 @@ func TestConcurrent_cleaning_takes_no_live_session(t *testing.T) {
 			require.NoError(t, err)
 		}
 		require.EqualValues(t, len(old), cleaned[0].Sessions+cleaned[1].Sessions)
-		require.EqualValues(t, len(ids), number(t, database(t, e), `SELECT count(*) FROM grants`))
+		require.EqualValues(t, len(ids), number(t, storagetest.Database(t, e.URL), `SELECT count(*) FROM grants`))
 	})
 }

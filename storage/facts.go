@@ -81,17 +81,21 @@ func (s *Store) KeyFacts(ctx context.Context, secrets *keys.Secrets) ([]KeyFact,
 
 // Backlog is what the housekeeping should have deleted.
 type Backlog struct {
-	Grants int64     // that ended before the moment that was asked for; at most 100,000
+	Grants int64     // that ended before the moment that was asked for, of those that were looked at
 	Oldest time.Time // when the first of them ended
 	Lease  time.Time // until when a replica had said that it does the work; zero: none ever did
 }
 
-// Backlog counts grants that ended before a moment.
+// BacklogSample is how many grants Backlog looks at.
+const BacklogSample = 10_000
+
+// Backlog counts grants that ended before a moment, among those with the lowest ids: ids are
+// drawn, so they are like all others.
 func (s *Store) Backlog(ctx context.Context, before time.Time) (b Backlog, err error) {
 	const ask = `SELECT count(*), COALESCE(min(expires_at), 0), COALESCE((SELECT expires_at FROM leases WHERE name = 'housekeeping'), 0)
- FROM (SELECT expires_at FROM grants WHERE expires_at <= $1 ORDER BY expires_at LIMIT 100000) ended`
+ FROM (SELECT expires_at FROM grants ORDER BY id LIMIT $2) sample WHERE expires_at <= $1`
 	var oldest, lease int64
-	if _, err = s.one(ctx, s.read, "count ended sessions", ask, []any{micros(before)}, &b.Grants, &oldest, &lease); err != nil {
+	if _, err = s.one(ctx, s.read, "count ended sessions", ask, []any{micros(before), BacklogSample}, &b.Grants, &oldest, &lease); err != nil {
 		return Backlog{}, err
 	}
 	if b.Grants > 0 {

@@ -51,7 +51,7 @@ func calls(ctx context.Context, e *storagetest.Env, id grants.ID, secrets *keys.
 	s := e.Store
 	drop := func(_ any, err error) error { return err }
 	return map[string]func() error{
-		"Schema":      func() error { _, _, err := s.Schema(ctx); return err },
+		"Schema":      func() error { return drop(s.Schema(ctx)) },
 		"CheckSchema": func() error { return s.CheckSchema(ctx) },
 		"Ready":       func() error { return s.Ready(ctx) },
 		"CreateClient": func() error {
@@ -120,12 +120,16 @@ func calls(ctx context.Context, e *storagetest.Env, id grants.ID, secrets *keys.
 		"SignIn": func() error {
 			return drop(s.SignIn(ctx, passwords, storage.Attempt{Login: "alice", Password: "x", Address: "192.0.2.1"}, e.Clock.Now()))
 		},
-		"UnlockUser":         func() error { return drop(s.UnlockUser(ctx, "id-alice")) },
-		"UnlockAddress":      func() error { return drop(s.UnlockAddress(ctx, "192.0.2.1")) },
-		"Throttle":           func() error { _, _, err := s.Throttle(ctx, "id-alice"); return err },
-		"ResealKeys":         func() error { return s.ResealKeys(ctx, secrets) },
-		"Rotate":             func() error { _, _, err := rotate(ctx, e, s, id, 2); return err },
-		"Rotate, a retry":    func() error { _, _, err := rotate(ctx, e, s, id, 1); return err },
+		"UnlockUser":      func() error { return drop(s.UnlockUser(ctx, "id-alice")) },
+		"UnlockAddress":   func() error { return drop(s.UnlockAddress(ctx, "192.0.2.1")) },
+		"Throttle":        func() error { _, _, err := s.Throttle(ctx, "id-alice"); return err },
+		"ResealKeys":      func() error { return s.ResealKeys(ctx, secrets) },
+		"Rotate":          func() error { _, _, err := rotate(ctx, e, s, id, 2); return err },
+		"Rotate, a retry": func() error { _, _, err := rotate(ctx, e, s, id, 1); return err },
+		"Rotate, reuse": func() error {
+			_, _, err := s.Rotate(ctx, id, grants.Showing{ClientID: "app", Generation: 1}, limits.At(e.Clock.Advance(limits.Retry)), "")
+			return err
+		},
 		"Rotate, dead":       func() error { _, _, err := rotate(ctx, e, s, grants.ID{2}, 1); return err },
 		"Access":             func() error { return drop(s.Access(ctx, id, "app", "jti", e.Clock.Now())) },
 		"Revoke":             func() error { _, _, err := s.Revoke(ctx, id, "app", e.Clock.Now(), ""); return err },
@@ -155,7 +159,7 @@ func TestFailures_are_never_answers(t *testing.T) {
 		// Signing keys cost seconds. They are made once, and then only read.
 		_, err := e.Store.SigningKeys(ctx, secrets)
 		require.NoError(t, err)
-		db, passwords := database(t, e), somePasswords(t)
+		db, passwords := storagetest.Database(t, e.URL), somePasswords(t)
 		for name := range calls(ctx, e, grants.ID{}, secrets, passwords) {
 			for moment, fail := range map[string]func(func(string) error){"before": e.Tally.Fail, "after": e.Tally.FailAfter} {
 				if name == "RotateKeys" && moment == "before" {
@@ -206,7 +210,7 @@ func TestSerializationFailures_are_invisible(t *testing.T) {
 		ctx, secrets := deadline(t), someSecrets(t)
 		_, err := e.Store.SigningKeys(ctx, secrets)
 		require.NoError(t, err)
-		db, passwords := database(t, e), somePasswords(t)
+		db, passwords := storagetest.Database(t, e.URL), somePasswords(t)
 		for name := range calls(ctx, e, grants.ID{}, secrets, passwords) {
 			switch name {
 			case "Schema", "CheckSchema", "Ready":
@@ -287,7 +291,7 @@ func TestCancelledRequests_are_finished(t *testing.T) {
 // is opened only once.
 func TestOutages(t *testing.T) {
 	t.Parallel()
-	const patience = 500 * time.Millisecond
+	const patience = time.Second
 	setup := storagetest.Setup{OwnServer: true, Settings: storagetest.Durable, Options: func(o *storage.Options) { o.Timeout = patience }}
 	storagetest.EachWith(t, setup, func(t *testing.T, e *storagetest.Env) {
 		if e.Server == nil {
@@ -358,12 +362,12 @@ func TestOutages(t *testing.T) {
 // Reading goes on, and writing works again when the lock is gone.
 func TestLockedFile(t *testing.T) {
 	t.Parallel()
-	const patience = 300 * time.Millisecond
+	const patience = time.Second
 	setup := storagetest.Setup{Options: func(o *storage.Options) { o.Timeout = patience }}
 	storagetest.EachWith(t, setup, func(t *testing.T, e *storagetest.Env) {
 		ctx := deadline(t)
 		id := begin(t, e, 1)[0]
-		conn, err := database(t, e).Conn(ctx)
+		conn, err := storagetest.Database(t, e.URL).Conn(ctx)
 		require.NoError(t, err)
 		lock := "BEGIN IMMEDIATE"
 		if e.Dialect == storage.Postgres {

@@ -87,6 +87,7 @@ func encodeDetails(g grants.Grant) (string, error) {
 	if len(d.AMR) > 0 && micros(d.AuthTime) == micros(g.CreatedAt) {
 		d.AuthTime = time.Time{}
 	}
+	d.AuthTime = d.AuthTime.Truncate(time.Second) // an ID token says no more of it
 	text, err := json.Marshal(d)
 	if err != nil {
 		return "", fmt.Errorf("encode details: %w", err)

@@ -15,14 +15,16 @@ import (
 // maxGroup bounds what shares one commit, and with it the fate of one failure.
 const maxGroup = 64
 
-// stuck is when a lane is written off, while there are spare ones.
-const stuck = 50 * time.Millisecond
+// replaceAfter is when a spare lane stands in for a slow one. On a busy machine it is what
+// groups come to take: longer, and there are more lanes; shorter, and groups grow. With a
+// slow disk it is what somebody waits at most before they have a lane of their own.
+const replaceAfter = 2 * time.Millisecond
 
 // groups lets statements that come at the same time share a round trip and a commit.
-// There are a few lanes to the database. While one is free, who comes takes it and runs
-// alone, at once: nobody ever waits for company. While all are taken, those who come
-// line up, and the next free lane takes the whole line as one transaction. A lane that is
-// slow (a lock, a disk, a network that swallows) is replaced by a spare one meanwhile.
+// There are two lanes to the database, to a file one. While one is free, who comes takes it
+// and runs alone, at once: nobody ever waits for company. While all are taken, those who
+// come line up, and the next free lane takes the whole line as one transaction. While one is
+// slow (a lock, a disk, a network that swallows), a spare one stands in for it.
 //
 // Nobody is answered before the commit. Of a group that was certainly rolled back each
 // member runs once more by itself, so a statement that fails, or that waits for a lock,
@@ -32,12 +34,13 @@ type groups struct {
 	// run executes a group. It answers errUndone when it rolled back what it began.
 	run func(ctx context.Context, list []*member) error
 
-	mu    sync.Mutex
-	free  int // lanes that nobody uses
-	spare int // lanes that may stand in for slow ones: each needs a connection
-	stuck []*run
-	line  []*member
-	seen  GroupStats
+	mu      sync.Mutex
+	free    int    // lanes that nobody uses
+	spare   int    // lanes that may stand in for slow ones: each needs a connection
+	running []*run // that no spare lane stands in for, the oldest first
+	watched bool   // a timer will look at them
+	line    []*member
+	seen    GroupStats
 }
 
 // member is one statement that answers at most one row.
@@ -60,11 +63,13 @@ func (g *groups) do(m *member) error {
 	g.mu.Lock()
 	if g.free > 0 {
 		g.free--
+		r := g.begin()
 		g.mu.Unlock()
-		return g.use(m.ctx, []*member{m})
+		return g.use(m.ctx, r, []*member{m})
 	}
 	m.done = make(chan error, 1)
 	g.line = append(g.line, m)
+	g.watch()
 	g.mu.Unlock()
 	select {
 	case err := <-m.done:
@@ -75,44 +80,56 @@ func (g *groups) do(m *member) error {
 }
 
 // use runs a group, and then gives its lane on: to those in line, whose work must not delay
-// the caller's answer. A run that is stuck has a spare lane stand in for it, as soon as
-// there is one.
-func (g *groups) use(ctx context.Context, list []*member) (err error) {
-	r := new(run)
-	slow := time.AfterFunc(stuck, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if !r.over {
-			g.stuck = append(g.stuck, r)
-			g.standIn()
-		}
-	})
+// the caller's answer.
+func (g *groups) use(ctx context.Context, r *run, list []*member) (err error) {
 	defer func() {
-		slow.Stop()
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		r.over = true
 		g.saw(len(list), err)
-		if !r.replaced {
-			g.stuck = slices.DeleteFunc(g.stuck, func(other *run) bool { return other == r })
+		if r.replaced {
+			g.spare++
+		} else {
+			g.running = slices.DeleteFunc(g.running, func(other *run) bool { return other == r })
 			g.pass()
-			return
 		}
-		g.spare++
-		g.standIn()
+		g.watch()
 	}()
 	return g.run(ctx, list)
 }
 
 // run is one use of a lane.
-type run struct{ over, replaced bool }
+type run struct {
+	began    time.Time
+	replaced bool
+}
 
-// standIn lets spare lanes do what stuck ones do not. g.mu is held.
-func (g *groups) standIn() {
-	for g.spare > 0 && len(g.stuck) > 0 {
-		g.stuck[0].replaced = true
+// begin takes a lane. g.mu is held.
+func (g *groups) begin() *run {
+	r := &run{began: time.Now()} //nolint:forbidigo // how long it takes, whatever the clock says
+	g.running = append(g.running, r)
+	return r
+}
+
+// watch has spare lanes stand in for slow ones, as soon as they are slow and somebody waits.
+// A timer for each run would wake the process up for nothing where nobody does. g.mu is held.
+func (g *groups) watch() {
+	for g.spare > 0 && len(g.line) > 0 && len(g.running) > 0 {
+		oldest := g.running[0]
+		if left := replaceAfter - time.Since(oldest.began); left > 0 { //nolint:forbidigo // see begin
+			if !g.watched {
+				g.watched = true
+				time.AfterFunc(left, func() {
+					g.mu.Lock()
+					defer g.mu.Unlock()
+					g.watched = false
+					g.watch()
+				})
+			}
+			return
+		}
+		oldest.replaced = true
+		g.running = slices.Delete(g.running, 0, 1)
 		g.seen.Replaced++
-		g.stuck = g.stuck[1:]
 		g.spare--
 		g.pass()
 	}
@@ -129,10 +146,10 @@ func (g *groups) pass() {
 	}
 	list := slices.Clone(g.line[:n])
 	g.line = slices.Delete(g.line, 0, n)
-	go g.serve(list)
+	go g.serve(g.begin(), list)
 }
 
-func (g *groups) serve(list []*member) {
+func (g *groups) serve(r *run, list []*member) {
 	slices.SortFunc(list, func(a, b *member) int { return bytes.Compare(a.key, b.key) })
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(list[0].ctx), g.timeout)
 	defer cancel()
@@ -146,7 +163,7 @@ func (g *groups) serve(list []*member) {
 			m.done <- err
 		}
 	}()
-	err = g.use(ctx, list)
+	err = g.use(ctx, r, list)
 }
 
 var errPanicked = errors.New("the driver panicked")

@@ -146,21 +146,23 @@ func TestGroups_end_with_their_deadline(t *testing.T) {
 }
 
 // What hangs keeps its connection, and a spare lane serves the others.
-func TestGroups_replace_a_stuck_lane(t *testing.T) {
+func TestGroups_replace_a_slow_lane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newRoad(1)
 		l.spare = 1
 		var all sync.WaitGroup
-		for key := range byte(2) {
-			l.come(t.Context(), &all, key)
-			require.Equal(t, []byte{key}, keysOf(<-l.asked))
-			time.Sleep(stuck)
-			synctest.Wait()
-		}
+		l.come(t.Context(), &all, 0)
+		require.Equal(t, []byte{0}, keysOf(<-l.asked))
+		time.Sleep(10 * replaceAfter)
+		require.False(t, l.watched, "nobody waits, so nothing has to wake up")
+		began := time.Now()
+		l.come(t.Context(), &all, 1)
+		require.Equal(t, []byte{1}, keysOf(<-l.asked))
+		require.Zero(t, time.Since(began), "who comes then need not wait for it to be slow")
 		// Both hang, and there is no third.
 		l.come(t.Context(), &all, 2)
 		l.come(t.Context(), &all, 3)
-		time.Sleep(10 * stuck)
+		time.Sleep(10 * replaceAfter)
 		synctest.Wait()
 		require.Empty(t, l.asked)
 		l.answers <- nil
@@ -171,6 +173,33 @@ func TestGroups_replace_a_stuck_lane(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, l.free)
 		require.Equal(t, 1, l.spare)
+	})
+}
+
+// Who lines up behind a lane that is not slow yet has a spare one as soon as it is; and a line
+// that is longer than a group has a lane for its rest, too.
+func TestGroups_watch_while_somebody_waits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newRoad(1)
+		l.spare = 1
+		var all sync.WaitGroup
+		l.come(t.Context(), &all, 0)
+		<-l.asked
+		time.Sleep(replaceAfter / 2)
+		began := time.Now()
+		for range maxGroup + 1 {
+			l.come(t.Context(), &all, 1)
+		}
+		require.True(t, l.watched)
+		require.Len(t, <-l.asked, maxGroup)
+		require.Equal(t, replaceAfter/2, time.Since(began))
+		l.answers <- nil // to either
+		require.Len(t, <-l.asked, 1, "and the rest of the line is not forgotten")
+		l.answers <- nil
+		l.answers <- nil
+		all.Wait()
+		synctest.Wait()
+		require.Equal(t, []int{1, 1, 0}, []int{l.free, l.spare, len(l.running)})
 	})
 }
 

@@ -4,15 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"database/sql/driver"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
-	"modernc.org/sqlite"
 
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/grants"
@@ -96,32 +92,9 @@ func rotate(ctx context.Context, e *storagetest.Env, s *storage.Store, id grants
 	return s.Rotate(ctx, id, grants.Showing{ClientID: "app", Generation: generation}, limits.At(e.Clock.Now()), "192.0.2.1")
 }
 
-// database is the same database without the store: what an administrator's psql sees.
-func database(t *testing.T, e *storagetest.Env) *sql.DB {
-	t.Helper()
-	var db *sql.DB
-	if path, ok := strings.CutPrefix(e.URL, "sqlite:"); ok {
-		db = sql.OpenDB(file(path))
-	} else {
-		var err error
-		db, err = sql.Open("pgx", e.URL)
-		require.NoError(t, err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
 // number is the answer of a query that counts.
 func number(t *testing.T, db *sql.DB, query string, args ...any) (n int64) {
 	t.Helper()
 	require.NoError(t, db.QueryRowContext(deadline(t), query, args...).Scan(&n))
 	return n
-}
-
-type file string
-
-func (file) Driver() driver.Driver { return &sqlite.Driver{} }
-
-func (f file) Connect(context.Context) (driver.Conn, error) {
-	return f.Driver().Open("file:" + filepath.Clean(string(f)) + "?_pragma=busy_timeout(10000)")
 }

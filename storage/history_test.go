@@ -62,6 +62,8 @@ type played struct {
 	t     *rapid.T
 	grant grants.Grant // what the rules say
 	seen  map[grants.Verdict]int
+
+	challenge string // that its code was made for
 }
 
 func (h *played) step() {

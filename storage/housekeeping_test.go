@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql/driver"
 	"fmt"
@@ -45,7 +46,7 @@ func TestGrowth_is_bounded_by_sessions(t *testing.T) {
 		for _, err := range errs {
 			require.NoError(t, err)
 		}
-		db := database(t, e)
+		db := storagetest.Database(t, e.URL)
 		require.EqualValues(t, sessions, number(t, db, `SELECT count(*) FROM grants`))
 		require.EqualValues(t, sessions, number(t, db, fmt.Sprintf(`SELECT count(*) FROM grants WHERE generation = %d`, refreshes+1)))
 		for _, table := range []string{"denied_tokens", "leases"} {
@@ -56,21 +57,13 @@ func TestGrowth_is_bounded_by_sessions(t *testing.T) {
 
 func TestClean_deletes_what_expired_and_nothing_else(t *testing.T) {
 	t.Parallel()
-	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+	storagetest.EachWith(t, storagetest.Setup{Options: fromTheFirst}, func(t *testing.T, e *storagetest.Env) {
 		ctx := deadline(t)
-		const expired = 1201 // two full batches and one that is not
+		const expired = 241 // two full batches and one that is not
 		begin(t, e, 1)
 		born := e.Clock.Now()
-		db := database(t, e)
-		series := "generate_series(1, 1200) AS s(i)"
-		if e.Dialect == storage.SQLite {
-			series = "(WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 1200) SELECT i FROM s) AS s"
-		}
-		copies := `INSERT INTO grants SELECT ` + map[string]string{storage.SQLite: "randomblob(16)", storage.Postgres: "decode(md5(s.i::text), 'hex')"}[e.Dialect] + `,
-		 client_id, user_id, scope, audience, state, generation, redirect_uri, code_challenge, dpop_jkt, created_at, rotated_at, expires_at,
-		 revoked_at, revoked_reason, created_from, rotated_from, details, sid, revoked_from FROM grants, ` + series
-		_, err := db.ExecContext(ctx, copies)
-		require.NoError(t, err)
+		db := storagetest.Database(t, e.URL)
+		copyGrants(t, e, 240, "expires_at")
 		e.Clock.Advance(time.Microsecond)
 		live := begin(t, e, 3)
 		require.NoError(t, e.Store.RevokeSession(ctx, live[1], grants.ReasonAdmin))
@@ -102,6 +95,67 @@ func TestClean_deletes_what_expired_and_nothing_else(t *testing.T) {
 		done, err = e.Store.Clean(ctx, "me", time.Minute)
 		require.NoError(t, err)
 		require.Zero(t, done)
+	})
+}
+
+// copyGrants makes n copies of the one grant that is there, which end when ends says, an
+// expression of the number i. They are codes, so that the audit log has nothing to say.
+func copyGrants(t *testing.T, e *storagetest.Env, n int, ends string) {
+	t.Helper()
+	id, series := "decode(md5(s.i::text), 'hex')", "generate_series(1, %d) AS s(i)"
+	if e.Dialect == storage.SQLite {
+		id, series = "randomblob(16)", "(WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < %d) SELECT i FROM s) AS s"
+	}
+	_, err := storagetest.Database(t, e.URL).ExecContext(deadline(t), `INSERT INTO grants SELECT `+id+`,
+ client_id, user_id, scope, audience, state, 0, redirect_uri, code_challenge, dpop_jkt, created_at, rotated_at, `+ends+`,
+ revoked_at, revoked_reason, created_from, rotated_from, details, sid, revoked_from FROM grants, `+fmt.Sprintf(series, n))
+	require.NoError(t, err)
+}
+
+// fromTheFirst lets the walk along the sessions begin with the lowest id.
+func fromTheFirst(o *storage.Options) { o.Rand = bytes.NewReader(make([]byte, len(grants.ID{}))) }
+
+// A round passes a bounded number of sessions that live, and the next one goes on there.
+func TestClean_walks_on_where_it_stopped(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{Options: unsynced}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		const all, each = 40_000, 400 // one of each so many ends early
+		const lease = time.Minute     // three rounds: a third of 50,000 sessions for each
+		begin(t, e, 1)
+		copyGrants(t, e, all, fmt.Sprintf("expires_at - CASE WHEN i %% %d = 0 THEN 1 ELSE 0 END", each))
+		e.Clock.Advance(life + remembered - time.Microsecond)
+		var deleted []int64
+		for range 4 {
+			e.Tally.Reset()
+			done, err := e.Store.Clean(ctx, "me", lease)
+			require.NoError(t, err)
+			deleted = append(deleted, done.Sessions)
+			require.Less(t, e.Tally.Count(), 350, "two statements for each hundred, and what is not about sessions")
+		}
+		require.EqualValues(t, all/each, deleted[0]+deleted[1]+deleted[2], "%v: all, in three rounds", deleted)
+		require.Less(t, deleted[0], int64(all/each*5/6), "%v: two fifths, as luck will have it", deleted)
+		require.Zero(t, deleted[3])
+		require.EqualValues(t, all-all/each+1, number(t, storagetest.Database(t, e.URL), `SELECT count(*) FROM grants`))
+	})
+}
+
+// Wherever the first round begins, it comes to every session of a table that is not large.
+func TestClean_begins_anywhere(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		for _, first := range []byte{0x00, 0x01, 0x7f, 0xff} {
+			begin(t, e, 150)
+			e.Clock.Advance(life + remembered)
+			replica := e.Open(func(o *storage.Options) { o.Rand = bytes.NewReader(bytes.Repeat([]byte{first}, len(grants.ID{}))) })
+			for _, deleted := range []int64{150, 0} {
+				done, err := replica.Clean(ctx, fmt.Sprint(first), time.Minute)
+				require.NoError(t, err)
+				require.Equal(t, deleted, done.Sessions, "from %x", first)
+				e.Clock.Advance(time.Minute) // the lease ends
+			}
+		}
 	})
 }
 
@@ -215,7 +269,7 @@ func TestSecretUses_are_written_in_the_background(t *testing.T) {
 			}
 			return time.Time{}
 		}
-		before := number(t, database(t, e), `SELECT revision FROM revisions WHERE noun = 'clients'`)
+		before := number(t, storagetest.Database(t, e.URL), `SELECT revision FROM revisions WHERE noun = 'clients'`)
 		e.Tally.Reset()
 		for i := range 100 {
 			e.Store.SecretUsed("app", "a", now.Add(time.Duration(i)*time.Second))
@@ -231,7 +285,7 @@ func TestSecretUses_are_written_in_the_background(t *testing.T) {
 		e.Store.SecretUsed("forgotten", "a", now)
 		require.NoError(t, e.Store.FlushSecretUses(ctx))
 		require.Equal(t, now.Add(99*time.Second), used("a"), "it never goes back: the other replica may be ahead")
-		require.Equal(t, before, number(t, database(t, e), `SELECT revision FROM revisions WHERE noun = 'clients'`), "no replica forgets its clients for this")
+		require.Equal(t, before, number(t, storagetest.Database(t, e.URL), `SELECT revision FROM revisions WHERE noun = 'clients'`), "no replica forgets its clients for this")
 
 		e.Tally.Reset()
 		require.NoError(t, e.Store.FlushSecretUses(ctx))
@@ -257,4 +311,25 @@ func (h hasty) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	_, err = conn.(driver.ExecerContext).ExecContext(ctx, "PRAGMA synchronous=OFF", nil)
 	return conn, err
+}
+
+// A round ends when half of its lease is over; what is left is for the next one.
+func TestClean_ends_before_its_lease(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{Options: fromTheFirst}, func(t *testing.T, e *storagetest.Env) {
+		ctx := deadline(t)
+		begin(t, e, 250)
+		e.Clock.Advance(life + 2*remembered)
+		e.Tally.FailAfter(func(sql string) error {
+			if strings.HasPrefix(sql, "DELETE FROM grants") {
+				e.Clock.Advance(31 * time.Second)
+			}
+			return nil
+		})
+		for _, deleted := range []int64{100, 100, 50, 0} {
+			done, err := e.Store.Clean(ctx, "me", time.Minute)
+			require.NoError(t, err)
+			require.Equal(t, deleted, done.Sessions)
+		}
+	})
 }

@@ -70,7 +70,7 @@ func TestLogoutNotices_are_claimed_retried_and_forgotten(t *testing.T) {
 		done, err := s.Clean(ctx, "me", time.Minute)
 		require.NoError(t, err)
 		require.Equal(t, storage.Cleaned{LogoutNotices: 1}, done)
-		require.Zero(t, number(t, database(t, e), `SELECT count(*) FROM logout_notices`))
+		require.Zero(t, number(t, storagetest.Database(t, e.URL), `SELECT count(*) FROM logout_notices`))
 	})
 }
 
@@ -104,7 +104,7 @@ func TestLogoutNotices_of_a_dead_client_keep_nobody_waiting(t *testing.T) {
 		_, _, err := s.EndBrowser(ctx, "id-alice", b.ID)
 		require.NoError(t, err)
 
-		db := database(t, e)
+		db := storagetest.Database(t, e.URL)
 		due := func(n storage.LogoutNotice) time.Time {
 			t.Helper()
 			return time.UnixMicro(number(t, db, `SELECT due_at FROM logout_notices WHERE id = $1`, n.ID[:])).UTC()
@@ -206,7 +206,7 @@ func TestLogoutNotices_survive_a_broken_registration(t *testing.T) {
 		b := signIn(t, e, "alice")
 		at(t, e, b.ID, nil)
 		at(t, e, b.ID, func(g *grants.Grant) { g.ClientID = "mail" })
-		_, err := database(t, e).ExecContext(ctx, `UPDATE clients SET registration = '{"v":99}' WHERE id = 'app'`)
+		_, err := storagetest.Database(t, e.URL).ExecContext(ctx, `UPDATE clients SET registration = '{"v":99}' WHERE id = 'app'`)
 		require.NoError(t, err)
 		ended, _, err := e.Store.EndBrowser(ctx, "id-alice", b.ID)
 		require.NoError(t, err)
@@ -247,7 +247,7 @@ func TestConcurrent_claim_that_comes_second_gets_nothing(t *testing.T) {
 		ctx := deadline(t)
 		people(t, e)
 		signOut(t, e)
-		db := database(t, e)
+		db := storagetest.Database(t, e.URL)
 		tx, err := db.BeginTx(ctx, nil)
 		require.NoError(t, err)
 		_, err = tx.ExecContext(ctx, `UPDATE logout_notices SET due_at = due_at + 60000000`)

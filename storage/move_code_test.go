@@ -111,7 +111,7 @@ func TestMoveCode_refuses_and_changes_nothing(t *testing.T) {
 			"to nowhere":         func(m *move) { m.to = newID(t) },
 			"to somebody else":   func(m *move) { m.to = signIn(t, e, "bob").ID },
 			"to where it expired": func(m *move) {
-				_, err := database(t, e).ExecContext(ctx, `UPDATE browsers SET expires_at = $2 WHERE id = $1`, m.to[:], e.Clock.Now().UnixMicro())
+				_, err := storagetest.Database(t, e.URL).ExecContext(ctx, `UPDATE browsers SET expires_at = $2 WHERE id = $1`, m.to[:], e.Clock.Now().UnixMicro())
 				require.NoError(t, err)
 			},
 			"ended": func(m *move) { require.NoError(t, e.Store.RevokeSession(ctx, m.id, grants.ReasonAdmin)) },
@@ -129,10 +129,10 @@ func TestMoveCode_refuses_and_changes_nothing(t *testing.T) {
 			first, second, g := sentTwice(t, e)
 			m := move{g.ID, "id-alice", first.ID, second.ID}
 			spoil(&m)
-			before, browsers := sessionOf(t, e, g.ID), number(t, database(t, e), `SELECT count(*) FROM browsers`)
+			before, browsers := sessionOf(t, e, g.ID), number(t, storagetest.Database(t, e.URL), `SELECT count(*) FROM browsers`)
 			require.False(t, moveCode(t, e, m.id, m.user, m.from, m.to), name)
 			require.Equal(t, before, sessionOf(t, e, g.ID), name)
-			require.Equal(t, browsers, number(t, database(t, e), `SELECT count(*) FROM browsers`), name)
+			require.Equal(t, browsers, number(t, storagetest.Database(t, e.URL), `SELECT count(*) FROM browsers`), name)
 		}
 	})
 }
@@ -172,7 +172,7 @@ func TestMoveCode_Concurrent_signing_out_misses_nothing(t *testing.T) {
 				require.Empty(t, session.Dead)
 			}
 			// What began meanwhile at the first has its sign-in.
-			require.Zero(t, number(t, database(t, e), `SELECT count(*) FROM grants g WHERE g.revoked_at IS NULL AND NOT EXISTS (SELECT 1 FROM browsers b WHERE b.id = g.sid)`))
+			require.Zero(t, number(t, storagetest.Database(t, e.URL), `SELECT count(*) FROM grants g WHERE g.revoked_at IS NULL AND NOT EXISTS (SELECT 1 FROM browsers b WHERE b.id = g.sid)`))
 		}
 	})
 }

@@ -224,7 +224,7 @@ func TestKeys_round_trip(t *testing.T) {
 		require.Error(t, err)
 
 		// Nobody moves a sealed key under another name.
-		_, err = database(t, e).ExecContext(ctx, `UPDATE signing_keys SET sealed = (SELECT s.sealed FROM signing_keys s WHERE s.algorithm = 'ES256' AND s.ordinal = 2)
+		_, err = storagetest.Database(t, e.URL).ExecContext(ctx, `UPDATE signing_keys SET sealed = (SELECT s.sealed FROM signing_keys s WHERE s.algorithm = 'ES256' AND s.ordinal = 2)
 		 WHERE algorithm = 'ES256' AND ordinal = 1`)
 		require.NoError(t, err)
 		_, err = e.Store.SigningKeys(ctx, parse(newText))
@@ -255,7 +255,7 @@ func TestStored_layouts_are_pinned(t *testing.T) {
 			require.NoError(t, err, id)
 			require.True(t, begun)
 		}
-		db := database(t, e)
+		db := storagetest.Database(t, e.URL)
 		text := func(query string, args ...any) (s string) {
 			t.Helper()
 			require.NoError(t, db.QueryRowContext(ctx, query, args...).Scan(&s))

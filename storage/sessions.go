@@ -23,11 +23,12 @@ type SessionFilter struct {
 // Session is a grant as an administrator sees it.
 type Session struct {
 	grants.Grant
-	UserName string // "" when the user is gone
-	Dead     string // "" while it lives; else why: a grants.Reason, "expired", "user disabled", "client disabled", or a state that is not live
+	UserName    string // "" when the user is gone
+	RevokedFrom string // address of the request that revoked it; "" when none did
+	Dead        string // "" while it lives; else why: a grants.Reason, "expired", "user disabled", "client disabled", or a state that is not live
 }
 
-const selectSessions = `SELECT ` + returning + `,
+const selectSessions = `SELECT ` + returning + `, COALESCE(revoked_from, ''),
  COALESCE((SELECT u.name FROM users u WHERE u.id = grants.user_id), ''),
  EXISTS (SELECT 1 FROM users u WHERE u.id = grants.user_id AND u.disabled_at IS NULL),
  EXISTS (SELECT 1 FROM clients c WHERE c.id = grants.client_id AND c.disabled_at IS NULL)
@@ -88,7 +89,7 @@ func (s *Store) sessions(ctx context.Context, now time.Time, query string, args 
 	return many(ctx, s, s.read, "read sessions", query, args, func(rows *sql.Rows) (session Session, err error) {
 		var row grantRow
 		var user, client bool
-		if err := rows.Scan(append(row.dest(), &session.UserName, &user, &client)...); err != nil {
+		if err := rows.Scan(append(row.dest(), &session.RevokedFrom, &session.UserName, &user, &client)...); err != nil {
 			return session, err
 		}
 		session.Grant, err = row.grant()

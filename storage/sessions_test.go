@@ -113,7 +113,7 @@ func TestSessions_are_listed_newest_first_and_filtered(t *testing.T) {
 			require.NoError(t, second(e.Store.Begin(ctx, g, time.Time{})))
 		}
 		require.NoError(t, e.Store.DisableClient(ctx, "other"))
-		_, err := database(t, e).ExecContext(ctx, `UPDATE users SET disabled_at = 1 WHERE id = 'id-bob'`)
+		_, err := storagetest.Database(t, e.URL).ExecContext(ctx, `UPDATE users SET disabled_at = 1 WHERE id = 'id-bob'`)
 		require.NoError(t, err)
 		live, err := e.Store.Sessions(ctx, storage.SessionFilter{Limit: 1})
 		require.NoError(t, err)
@@ -150,6 +150,7 @@ func TestSessions_die_for_a_reason(t *testing.T) {
 			kill   func(t *testing.T, id grants.ID) error
 			revive func() error // afterwards everything is as before, but for the session
 			lives  bool         // the one case in which it lives again
+			from   string       // where the end came from, when it came by a request
 		}{
 			{dead: "admin", kill: func(_ *testing.T, id grants.ID) error { return s.RevokeSession(ctx, id, grants.ReasonAdmin) }},
 			{dead: "admin", kill: func(t *testing.T, _ grants.ID) error {
@@ -158,9 +159,9 @@ func TestSessions_die_for_a_reason(t *testing.T) {
 				return err
 			}},
 			{dead: "client", kill: func(_ *testing.T, id grants.ID) error {
-				_, _, err := s.Revoke(ctx, id, "app", e.Clock.Now(), "")
+				_, _, err := s.Revoke(ctx, id, "app", e.Clock.Now(), "192.0.2.7")
 				return err
-			}},
+			}, from: "192.0.2.7"},
 			{dead: "password_changed", kill: func(t *testing.T, _ grants.ID) error {
 				n, err := s.SetPassword(ctx, "id-alice", "another", false)
 				require.EqualValues(t, 1, n)
@@ -184,7 +185,7 @@ func TestSessions_die_for_a_reason(t *testing.T) {
 				_, verdict, err := rotate(ctx, e, s, id, 1)
 				require.Equal(t, grants.Reused, verdict)
 				return err
-			}},
+			}, from: "192.0.2.1"},
 			{dead: "expired", kill: func(*testing.T, grants.ID) error { e.Clock.Advance(life); return nil }},
 		} {
 			id := begin(t, e, 1)[0]
@@ -201,6 +202,7 @@ func TestSessions_die_for_a_reason(t *testing.T) {
 				session, err := other.Session(ctx, id)
 				require.NoError(t, err)
 				require.Equal(t, want, session.Dead)
+				require.Equal(t, c.from, session.RevokedFrom, want)
 				access, err := other.Access(ctx, id, "app", "jti", e.Clock.Now())
 				require.NoError(t, err)
 				require.Nil(t, access.Grant, want)
@@ -332,7 +334,7 @@ func TestDump_holds_no_token(t *testing.T) {
 // dump is all rows of all tables as text, bytes in hexadecimal.
 func dump(t *testing.T, e *storagetest.Env) string {
 	t.Helper()
-	db := database(t, e)
+	db := storagetest.Database(t, e.URL)
 	var out bytes.Buffer
 	for _, table := range []string{"clients", "client_secrets", "users", "grants", "denied_tokens", "signing_keys", "leases", "revisions", "browsers", "consents", "logout_notices", "throttles"} {
 		rows, err := db.QueryContext(deadline(t), "SELECT * FROM "+table)
@@ -376,7 +378,7 @@ func TestLeftovers_of_a_race_stay_dead(t *testing.T) {
 		} {
 			id := begin(t, e, 1)[0]
 			require.NoError(t, c.away())
-			_, err := database(t, e).ExecContext(ctx, `UPDATE grants SET revoked_at = NULL, revoked_reason = NULL WHERE id = $1`, id[:])
+			_, err := storagetest.Database(t, e.URL).ExecContext(ctx, `UPDATE grants SET revoked_at = NULL, revoked_reason = NULL WHERE id = $1`, id[:])
 			require.NoError(t, err)
 			c.back()
 			require.Equal(t, string(c.want), sessionOf(t, e, id).Dead)

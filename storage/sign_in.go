@@ -36,6 +36,10 @@ func (s *Store) SignIn(ctx context.Context, passwords *users.Passwords, a Attemp
 }
 
 func (s *Store) signIn(ctx context.Context, passwords *users.Passwords, a Attempt, now time.Time) (users.User, error) {
+	// Before anything is read: a storm of sign-ins costs the database nothing. Who is throttled hears this first, then.
+	if err := passwords.Busy(); err != nil {
+		return users.User{}, err
+	}
 	reader := s.guesses.read()
 	defer s.guesses.done(reader)
 	in, err := s.readSignIn(ctx, a, now)

@@ -14,8 +14,9 @@ import (
 
 // attempts bounds how often a unit of work is tried when the database rolled it back;
 // its deadline does as well. Five were too few for eight that show one token at once
-// under SERIALIZABLE, and for a database that rolls back three units in ten.
-const attempts = 10
+// under SERIALIZABLE, and for a database that rolls back three units in ten; ten fail one
+// request in a million where it is one unit in four, and make faults met that one.
+const attempts = 16
 
 // deadline bounds one unit of work. A client that goes away does not cancel it: a
 // half-told story would cost a connection, and the answer may be asked for again.

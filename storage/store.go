@@ -96,6 +96,7 @@ type Store struct {
 
 	clients clientCache
 	uses    secretUses
+	reached atomic.Pointer[grants.ID] // by the housekeeping, which looks for ended sessions after it
 	guesses guesses
 	trace   func(ctx context.Context, doing string) (context.Context, func(error))
 
@@ -212,9 +213,9 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 	if s.pgx, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return err
 	}
-	for g, lanes := range map[*groups]int{&s.writes: writeLanes, &s.reads: readLanes} {
-		g.free = max(1, min(lanes, o.Connections/4))
-		g.spare = o.Connections / 8
+	for _, g := range []*groups{&s.writes, &s.reads} {
+		g.free = max(1, min(lanes, o.Connections/8))
+		g.spare = o.Connections / 8 // with the free ones of both, half of the pool is left to everything else, if it is not a tiny one
 		g.run = s.groupPostgres
 		if o.WrapGroup != nil {
 			g.run = s.wrapped(o.WrapGroup)
@@ -246,12 +247,8 @@ func nameArguments(_ context.Context, c *pgx.Conn) error {
 
 // The lanes are how many groups run at once on PostgreSQL when none is slow. With more of
 // them groups would be smaller: waking one more backend costs the database as much as
-// several more rows. Writers have more, because they wait for the disk. All of them, the
-// spare ones included, leave some of the pool's connections to everything else.
-const (
-	writeLanes = 4
-	readLanes  = 2
-)
+// several more rows. With one, what stops it for a moment stops everybody.
+const lanes = 2
 
 // groupPostgres runs a group past database/sql, which has no word for it.
 func (s *Store) groupPostgres(ctx context.Context, list []*member) error {
@@ -376,27 +373,27 @@ func (s *Store) Migrate(ctx context.Context) (migrations.Report, error) {
 	return report, nil
 }
 
-// Schema tells the version that the database has, and the one this program wants.
-func (s *Store) Schema(ctx context.Context) (have, want int64, err error) {
+// Schema tells which versions the database and this program have of it.
+func (s *Store) Schema(ctx context.Context) (migrations.Versions, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	have, want, err = migrations.Version(ctx, s.pools[0], s.dialect)
+	v, err := migrations.Version(ctx, s.pools[0], s.dialect)
 	if err != nil {
-		return 0, 0, s.failed("read schema version", err)
+		return v, s.failed("read schema version", err)
 	}
-	return have, want, nil
+	return v, nil
 }
 
-// CheckSchema answers ErrSchemaOld or ErrSchemaNew when the schema is not this program's.
+// CheckSchema answers ErrSchemaOld or ErrSchemaNew when this program can not run on the schema.
 func (s *Store) CheckSchema(ctx context.Context) error {
-	have, want, err := s.Schema(ctx)
+	v, err := s.Schema(ctx)
 	switch {
 	case err != nil:
 		return err
-	case have < want:
-		return fmt.Errorf("%w: it is at version %d, this program needs %d", ErrSchemaOld, have, want)
-	case have > want:
-		return fmt.Errorf("%w: it is at version %d, this program knows %d", ErrSchemaNew, have, want)
+	case v.Old():
+		return fmt.Errorf("%w: it is at version %d, this program needs %d", ErrSchemaOld, v.Have, v.Want)
+	case v.Foreign():
+		return fmt.Errorf("%w: it is at version %d, this program knows %d", ErrSchemaNew, v.Have, v.Want)
 	}
 	return nil
 }
@@ -443,6 +440,15 @@ func (s *Store) durability(ctx context.Context) (off []string, clock time.Time, 
 		}
 	}
 	return off, fromMicros(now), nil
+}
+
+// withoutNonce is the column of details, less one member of its JSON that is never the first.
+func (s *Store) withoutNonce() string {
+	if s.dialect != Postgres {
+		return `json_remove(details, '$.nonce')`
+	}
+	// As jsonb it would come back in another layout, and longer.
+	return `regexp_replace(details, E',"nonce":"([^"\\\\]|\\\\.)*"', '')`
 }
 
 // share makes a statement wait for whoever changes these rows now, and them for it: on

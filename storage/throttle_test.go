@@ -198,7 +198,7 @@ func TestThrottle_is_forgotten_and_cleaned(t *testing.T) {
 		_, err = e.Store.Clean(d.ctx, "me", time.Minute)
 		require.NoError(t, err)
 		var left int
-		require.NoError(t, database(t, e).QueryRowContext(d.ctx, `SELECT count(*) FROM throttles`).Scan(&left))
+		require.NoError(t, storagetest.Database(t, e.URL).QueryRowContext(d.ctx, `SELECT count(*) FROM throttles`).Scan(&left))
 		require.Zero(t, left)
 	})
 }
@@ -273,7 +273,7 @@ func TestThrottle_keeps_no_owner_from_a_known_device(t *testing.T) {
 		e.Clock.Advance(users.FirstDelay)
 		in, _ = d.from(t, owner)
 		require.True(t, in)
-		require.EqualValues(t, 0, number(t, database(t, e), `SELECT count(*) FROM throttles WHERE account LIKE 'id-alice/%'`), "signing in forgets the device's failures")
+		require.EqualValues(t, 0, number(t, storagetest.Database(t, e.URL), `SELECT count(*) FROM throttles WHERE account LIKE 'id-alice/%'`), "signing in forgets the device's failures")
 	})
 }
 
@@ -397,7 +397,7 @@ func TestThrottle_takes_the_turn_of_the_address_first(t *testing.T) {
 		e.Tally.Fail(func(sql string) error {
 			if strings.HasPrefix(sql, "UPDATE throttles") {
 				e.Tally.Fail(nil)
-				_, err := database(t, e).ExecContext(d.ctx, `UPDATE throttles SET tried_at = tried_at + 1 WHERE account = '@192.0.2.1'`)
+				_, err := storagetest.Database(t, e.URL).ExecContext(d.ctx, `UPDATE throttles SET tried_at = tried_at + 1 WHERE account = '@192.0.2.1'`)
 				return err
 			}
 			return nil
@@ -421,7 +421,7 @@ func TestThrottle_keeps_the_later_time(t *testing.T) {
 		_, wait, err := e.Store.Throttle(d.ctx, "id-alice")
 		require.NoError(t, err)
 		require.Equal(t, 2*users.FirstDelay, wait)
-		_, err = database(t, e).ExecContext(d.ctx, `UPDATE throttles SET failures = 9 WHERE account = 'id-alice'`) // so that the next is free
+		_, err = storagetest.Database(t, e.URL).ExecContext(d.ctx, `UPDATE throttles SET failures = 9 WHERE account = 'id-alice'`) // so that the next is free
 		require.NoError(t, err)
 		e.Clock.Set(now.Add(-time.Minute))
 		d.try(t, "alice", "wrong password")
@@ -436,7 +436,7 @@ func TestUnlockUser_forgets_known_devices_too(t *testing.T) {
 	t.Parallel()
 	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 		d := newDoor(t, e)
-		db := database(t, e)
+		db := storagetest.Database(t, e.URL)
 		_, err := db.ExecContext(d.ctx, `INSERT INTO throttles (account, failures, tried_at) VALUES
 		 ('id-alice', 1, 1), ('id-alice/one', 1, 1), ('id-alice/two', 1, 1), ('id-alice2', 1, 1), ('id-alice2/one', 1, 1), ('Id-alice/one', 1, 1), ('@192.0.2.1', 1, 1)`)
 		require.NoError(t, err)
@@ -465,7 +465,7 @@ func TestThrottle_Concurrent_failures_are_all_counted(t *testing.T) {
 		for _, err := range errs {
 			require.ErrorIs(t, err, users.ErrWrongPassword)
 		}
-		db := database(t, e)
+		db := storagetest.Database(t, e.URL)
 		require.EqualValues(t, guesses, number(t, db, `SELECT failures FROM throttles WHERE account = '@192.0.2.1'`))
 		require.EqualValues(t, guesses/4, number(t, db, `SELECT failures FROM throttles WHERE account = 'id-alice'`))
 		require.EqualValues(t, 5, number(t, db, `SELECT count(*) FROM throttles`))

@@ -23,9 +23,11 @@ const redeem = `UPDATE grants SET generation = 1, rotated_at = $2, rotated_from 
 
 // replay runs only when redeem changed no row. It ends the grant when somebody who
 // holds code, client and verifier shows the code again after the retry window: RFC
-// 6749 section 4.1.2. Without the verifier a leaked used code would be a kill switch.
+// 6749 section 4.1.2. Without the verifier a leaked used code would be a kill switch. Of a
+// session that was renewed it is held against the challenge's grants.Clue.
 const replay = `UPDATE grants SET revoked_at = $2, revoked_reason = 'code_replay', revoked_from = $7
- WHERE id = $1 AND generation > 0 AND client_id = $3 AND (redirect_uri = '' OR redirect_uri = $4) AND code_challenge = $5
+ WHERE id = $1 AND generation > 0 AND client_id = $3
+ AND (code_challenge = $5 AND (redirect_uri = '' OR redirect_uri = $4) OR generation > 1 AND code_challenge = $8)
  AND rotated_at <= $6 AND ` + live + ` RETURNING ` + returning
 
 // GetAuthorizeCodeSession redeems. The unit holds the code, whose MAC was checked
@@ -92,7 +94,7 @@ func (s *Store) Redeem(ctx context.Context, id grants.ID, r grants.Redemption, b
 		return g, users.User{ID: g.UserID, Name: user.Name, Email: user.Email, Profile: claims, UpdatedAt: fromMicros(user.UpdatedAt)}, grants.Redeemed, err
 	}
 	found, err = s.one(ctx, s.write, "judge code", replay,
-		[]any{idValue(id), micros(b.Now), r.ClientID, r.RedirectURI, r.Challenge, micros(b.RetrySince), from}, row.dest()...)
+		[]any{idValue(id), micros(b.Now), r.ClientID, r.RedirectURI, r.Challenge, micros(b.RetrySince), from, grants.Clue(r.Challenge)}, row.dest()...)
 	if err != nil {
 		return grants.Grant{}, users.User{}, "", err
 	}

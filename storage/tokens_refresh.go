@@ -19,19 +19,22 @@ import (
 // touches no indexed column. The check of scope and audience is a part of it: a refused
 // widening that had rotated would turn the client's next honest try into reuse.
 const (
-	rotate = `UPDATE grants SET generation = generation + 1, rotated_at = $2, rotated_from = $7
+	renew  = `UPDATE grants SET generation = generation + 1, rotated_at = $2, rotated_from = $7`
+	rotate = `
  WHERE id = $1 AND generation = $3 AND client_id = $4 AND dpop_jkt = $5 AND rotated_at > $6 AND ` + live
 	rotated = ` RETURNING ` + returning
+	// The first renewal forgets what only the code's answer needed, and leaves a grants.Clue.
+	// Nothing of it is there in a session that began with a password.
+	forget = `, redirect_uri = '', code_challenge = substr(code_challenge, 1, 12), details = CASE WHEN sid IS NULL THEN details ELSE `
 )
 
-// verdict runs only when rotate changed no row. It ends the grant when the token is
-// older than its immediate predecessor, or that one after the retry window, and was not
-// overtaken ($7); else it leaves it as it is and says where it stands.
-const verdict = `UPDATE grants SET
- revoked_at = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $7 THEN revoked_at ELSE $2 END,
- revoked_reason = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $7 THEN revoked_reason ELSE 'refresh_reuse' END,
- revoked_from = CASE WHEN generation = $3 OR (generation = $3 + 1 AND rotated_at > $6) OR rotated_at > $7 THEN revoked_from ELSE $8 END
- WHERE id = $1 AND generation >= $3 AND client_id = $4 AND dpop_jkt = $5 AND ` + live + ` RETURNING ` + returning
+// What follows runs only when rotate changed no row: a look at the grant, which writes
+// nothing, and its end when the rules of package grants call for that.
+const (
+	selectShown = `SELECT ` + returning + ` FROM grants WHERE id = $1 AND generation >= $3 AND client_id = $4 AND dpop_jkt = $5 AND ` + live
+	endReuse    = `UPDATE grants SET revoked_at = $2, revoked_reason = 'refresh_reuse', revoked_from = $4
+ WHERE id = $1 AND generation > $3 AND rotated_at <= $5 AND ` + live + ` RETURNING ` + returning
+)
 
 // GetRefreshTokenSession rotates. The unit holds the token, whose MAC was checked
 // before; what fosite asks afterwards is answered from the row that came back.
@@ -77,9 +80,9 @@ func within(list, allowed []string) []string {
 	return kept
 }
 
-// Rotate shows a refresh token to its grant: grants.Grant.Refresh as SQL. One
-// statement when the token is current; a second one to tell a retry from reuse.
-// It answers the grant as it is afterwards, without one when nothing more may be said
+// Rotate shows a refresh token to its grant: what grants.Grant.Refresh does to it, as SQL.
+// One statement when the token is current; a second one to tell a retry from reuse, which
+// takes a third to end the grant. It answers the grant as it is afterwards, without one when nothing more may be said
 // than Dead.
 func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds, from string) (grants.Grant, grants.Verdict, error) {
 	if show.Generation < 1 {
@@ -92,7 +95,11 @@ func (s *Store) Rotate(ctx context.Context, id grants.ID, show grants.Showing, b
 	}
 	var row grantRow
 	var query strings.Builder
-	query.Grow(len(rotate) + len(rotated) + 512)
+	query.Grow(len(renew) + len(rotate) + len(rotated) + 512)
+	query.WriteString(renew)
+	if show.Generation == 1 {
+		query.WriteString(forget + s.withoutNonce() + ` END`)
+	}
 	query.WriteString(rotate)
 	args := append(make([]any, 0, 16), id[:], micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.IdleSince), from)
 	// Unlike LIKE this is case-sensitive on both databases.
@@ -149,8 +156,8 @@ const (
 	// heldUp is longer than any request takes that nothing went wrong with.
 	heldUp = 500 * time.Millisecond
 	// hangUp is how long it may take to notice that a client is gone, on a machine whose
-	// processors are all busy.
-	hangUp = 30 * time.Millisecond
+	// processors are all busy, by a replica that has just been woken up.
+	hangUp = 250 * time.Millisecond
 )
 
 // excuse says since when a renewal means that this request was overtaken: since it came, if
@@ -166,6 +173,9 @@ func (s *Store) excuse(ctx context.Context, b grants.Bounds) time.Time {
 		case <-ctx.Done():
 			return b.RetrySince
 		case <-timer.C:
+			if ctx.Err() != nil { // both, where this replica stood still
+				return b.RetrySince
+			}
 		}
 	}
 	if late {
@@ -174,15 +184,12 @@ func (s *Store) excuse(ctx context.Context, b grants.Bounds) time.Time {
 	return time.Time{}
 }
 
+// judge looks before anything is written, because a retry and a request that was overtaken
+// change nothing, and waits for a sign of the client only before an end.
 func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds, from string) (grants.Grant, grants.Verdict, error) {
-	b.OvertakenSince = s.excuse(ctx, b)
-	overtaken := int64(math.MaxInt64)
-	if !b.OvertakenSince.IsZero() {
-		overtaken = micros(b.OvertakenSince)
-	}
 	var row grantRow
-	found, err := s.one(ctx, s.write, "judge refresh token", verdict,
-		[]any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint, micros(b.RetrySince), overtaken, from}, row.dest()...)
+	found, err := s.one(ctx, s.read, "judge refresh token", selectShown,
+		[]any{idValue(id), micros(b.Now), show.Generation, show.ClientID, show.Thumbprint}, row.dest()...)
 	if err != nil {
 		return grants.Grant{}, "", err
 	}
@@ -190,21 +197,40 @@ func (s *Store) judge(ctx context.Context, id grants.ID, show grants.Showing, b 
 		return grants.Grant{}, grants.Dead, nil
 	}
 	g, err := row.grant()
-	switch {
-	case err != nil:
+	if err != nil {
 		return grants.Grant{}, "", err
-	case !g.RevokedAt.IsZero():
-		return g, grants.Reused, nil
-	case g.Generation > show.Generation+1, g.Generation == show.Generation+1 && !g.RotatedAt.After(b.RetrySince):
-		return g, grants.Overtaken, nil
-	case g.Generation == show.Generation && !g.RotatedAt.After(b.IdleSince):
-		return g, grants.Idle, nil
-	case show.Excess(g) != "":
-		return g, show.Excess(g), nil
-	case g.Generation == show.Generation:
+	}
+	_, verdict := g.Refresh(show, b)
+	if verdict == grants.Reused {
+		b.OvertakenSince = s.excuse(ctx, b)
+		_, verdict = g.Refresh(show, b)
+	}
+	switch verdict {
+	case grants.Reused:
+		return s.endReused(ctx, id, show, b, from)
+	case grants.Rotated:
 		// Current again, neither idle nor exceeding: the rotation lost against something
 		// that has since been undone. Nothing is known for certain.
 		return g, "", fmt.Errorf("rotate refresh token: %w: the session changed meanwhile", ErrUnavailable)
 	}
-	return g, grants.Retried, nil
+	return g, verdict, nil
+}
+
+// endReused ends the grant. It finds nothing to end, which is Dead, when another request was
+// faster; and when the client of an excused request has renewed since it was looked at.
+func (s *Store) endReused(ctx context.Context, id grants.ID, show grants.Showing, b grants.Bounds, from string) (grants.Grant, grants.Verdict, error) {
+	unless := int64(math.MaxInt64)
+	if !b.OvertakenSince.IsZero() {
+		unless = micros(b.OvertakenSince)
+	}
+	var row grantRow
+	found, err := s.one(ctx, s.write, "end reused session", endReuse, []any{idValue(id), micros(b.Now), show.Generation, from, unless}, row.dest()...)
+	if err != nil {
+		return grants.Grant{}, "", err
+	}
+	if !found {
+		return grants.Grant{}, grants.Dead, nil
+	}
+	g, err := row.grant()
+	return g, grants.Reused, err
 }

@@ -92,7 +92,7 @@ func TestAccess_tells_the_profile_in_one_statement(t *testing.T) {
 		require.Equal(t, fullProfile(), got)
 		require.Equal(t, later, a.UserUpdated)
 
-		_, err = database(t, e).ExecContext(ctx, `UPDATE users SET profile = '{"v":2}'`)
+		_, err = storagetest.Database(t, e.URL).ExecContext(ctx, `UPDATE users SET profile = '{"v":2}'`)
 		require.NoError(t, err)
 		a, err = e.Store.Access(ctx, id, "app", "jti", e.Clock.Now())
 		require.NoError(t, err, "introspection does not need it")
@@ -188,7 +188,7 @@ func TestImport_inherits_no_session(t *testing.T) {
 	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 		ctx := deadline(t)
 		id := begin(t, e, 1)[0]
-		_, err := database(t, e).ExecContext(ctx, `DELETE FROM users`)
+		_, err := storagetest.Database(t, e.URL).ExecContext(ctx, `DELETE FROM users`)
 		require.NoError(t, err)
 		require.NoError(t, e.Store.ImportUsers(ctx, []users.User{{ID: "id-alice", Name: "alice"}}))
 		s, err := e.Store.Session(ctx, id)

@@ -99,6 +99,9 @@ func (c collector) server(to sink, s server.Stats) {
 	}
 	to.gauge(c.draining, draining)
 
+	to.moment(c.auditSealed, s.Audit.Last)
+	to.counter(c.auditFailures, s.Audit.Failed)
+
 	h := s.Housekeeping
 	for _, deleted := range []struct {
 		kind string

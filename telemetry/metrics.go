@@ -30,6 +30,8 @@ type families struct {
 
 	housekeepingDeleted, housekeepingFailures, housekeepingLast, housekeepingTook *prometheus.Desc
 
+	auditSealed, auditFailures *prometheus.Desc
+
 	keyAge, keyNext, keysWaiting *prometheus.Desc
 
 	logoutNotices *prometheus.Desc
@@ -48,11 +50,11 @@ func newFamilies() families {
 		codes:     family("codes_total", "Authorization codes that were shown, by what became of them.", "verdict"),
 		signIns:   family("sign_ins_total", "Passwords that were shown, by the door (login, password_grant) and what became of them.", "door", "outcome"),
 
-		hashesRunning:  family("password_hashes_running", "Passwords that are hashed at this moment."),
-		hashesLimit:    family("password_hashes_limit", "Most passwords that are hashed at once."),
+		hashesRunning:  family("password_hashes_running", "Passwords that are hashed at this moment, or lie ready for who hashes."),
+		hashesLimit:    family("password_hashes_limit", "Most passwords that are hashed or lie ready at once."),
 		hashQueue:      family("password_queue_length", "Passwords that wait to be hashed."),
 		hashQueueLimit: family("password_queue_limit", "Most passwords that may wait."),
-		hashesRefused:  family("password_refused_total", "Passwords that came when the queue was full, and were answered with 503."),
+		hashesRefused:  family("password_refused_total", "Passwords that came when the queue was full, or waited for 10 s, and were answered with 503."),
 
 		connections:      family("database_connections", "Connections to the database, by pool and state.", "pool", "state"),
 		connectionsLimit: family("database_connections_limit", "Most connections of a pool.", "pool"),
@@ -62,7 +64,7 @@ func newFamilies() families {
 		databaseHeard:    family("database_last_answer_timestamp_seconds", "When the database last answered the question for changes, which is put every half second."),
 		groupSize:        family("database_group_size", "Statements that shared one round trip and commit.", "kind"),
 		groupsRolledBack: family("database_groups_rolled_back_total", "Groups that the database rolled back, so that each member ran once more by itself.", "kind"),
-		lanesReplaced:    family("database_lanes_replaced_total", "Lanes that were stuck for 50 ms and were stood in for by a spare one.", "kind"),
+		lanesReplaced:    family("database_lanes_replaced_total", "Lanes that took longer than 2 ms and were stood in for by a spare one.", "kind"),
 		lanesFree:        family("database_lanes_free", "Lanes that nobody uses.", "kind"),
 		line:             family("database_line_length", "Statements that wait for a lane.", "kind"),
 
@@ -70,8 +72,11 @@ func newFamilies() families {
 
 		housekeepingDeleted:  family("housekeeping_deleted_total", "Rows that this replica's housekeeping deleted.", "kind"),
 		housekeepingFailures: family("housekeeping_failures_total", "Rounds of this replica's housekeeping that stopped early."),
-		housekeepingLast:     family("housekeeping_last_success_timestamp_seconds", "When this replica's last whole round ended. One replica at a time has the turn."),
+		housekeepingLast:     family("housekeeping_last_success_timestamp_seconds", "When this replica's last round without an error ended. One replica at a time has the turn."),
 		housekeepingTook:     family("housekeeping_last_duration_seconds", "How long that round took."),
+
+		auditSealed:   family("audit_sealed_timestamp_seconds", "When this replica last left no event of the audit log without a seal."),
+		auditFailures: family("audit_seal_failures_total", "Times that this replica could not seal the audit log."),
 
 		keyAge:      family("signing_key_age_seconds", "How long the key that signs has been doing so.", "algorithm"),
 		keyNext:     family("signing_key_next_activation_seconds", "Time until the planned rotation; absent when none is planned.", "algorithm"),

@@ -33,18 +33,18 @@ func (c *cli) migrateUp() *cobra.Command {
 
 func (c *cli) migrateStatus() *cobra.Command {
 	var asJSON bool
-	cmd := &cobra.Command{Use: "status", Short: "Print the version that the tables have and the one this program wants; fails when they differ", Args: arguments}
+	cmd := &cobra.Command{Use: "status", Short: "Print the version that the tables have and the one this program wants; fails when it can not run on them", Args: arguments}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return c.withDatabase(cmd, func(ctx context.Context, d desk) error {
-			have, want, err := d.Schema(ctx)
+			v, err := d.Schema(ctx)
 			if err != nil {
 				return hintDatabase(err)
 			}
 			if asJSON {
-				err = writeJSON(c.stdout, map[string]any{"have": have, "want": want, "current": have == want})
+				err = writeJSON(c.stdout, map[string]any{"have": v.Have, "want": v.Want, "current": v.Have == v.Want, "usable": !v.Old() && !v.Foreign()})
 			} else {
-				err = pairs(c.stdout, [2]string{"have", fmt.Sprint(have)}, [2]string{"want", fmt.Sprint(want)})
+				err = pairs(c.stdout, [2]string{"have", fmt.Sprint(v.Have)}, [2]string{"want", fmt.Sprint(v.Want)})
 			}
 			return errors.Join(err, d.CheckSchema(ctx))
 		})

@@ -126,6 +126,7 @@ func (c *cli) serve(ctx context.Context, cfg config.Config, again func() (config
 				Connections: door.stats, LogDropped: lines.droppedLines,
 			})
 			fmt.Fprint(c.stdout, ready)
+			time.AfterFunc(time.Second, shrink) // by then whoever waited for it has had an answer
 		},
 	}
 	if dev {

@@ -33,6 +33,7 @@ type shownSession struct {
 	ExpiresAt   time.Time  `json:"expires_at"`
 	Ended       string     `json:"ended"` // why it is over; "" = it is not
 	EndedAt     *time.Time `json:"ended_at"`
+	EndedFrom   string     `json:"ended_from,omitempty"`
 	UserAgent   string     `json:"user_agent,omitempty"`
 	AuthTime    *time.Time `json:"auth_time,omitempty"`
 	AMR         []string   `json:"amr,omitempty"`
@@ -43,7 +44,7 @@ func describe(s storage.Session) shownSession {
 		ID: s.ID.String(), User: s.UserName, UserID: s.UserID, ClientID: s.ClientID,
 		Scope: grants.JoinScope(s.Scope), Audience: append([]string{}, s.Audience...),
 		Since: s.CreatedAt.UTC(), From: s.CreatedFrom, Renewals: max(s.Generation-1, 0),
-		ExpiresAt: s.ExpiresAt.UTC(), Ended: s.Dead, EndedAt: optional(s.RevokedAt),
+		ExpiresAt: s.ExpiresAt.UTC(), Ended: s.Dead, EndedAt: optional(s.RevokedAt), EndedFrom: s.RevokedFrom,
 		UserAgent: s.Details.UserAgent, AuthTime: optional(s.Details.AuthTime), AMR: s.Details.AMR,
 	}
 	if shown.Renewals > 0 {
@@ -175,7 +176,7 @@ func (c *cli) sessionShow() *cobra.Command {
 				state = "ended: " + s.Ended
 			}
 			return pairs(c.stdout,
-				[2]string{"id", s.ID}, [2]string{"state", state}, [2]string{"ended", stampOf(s.EndedAt)},
+				[2]string{"id", s.ID}, [2]string{"state", state}, [2]string{"ended", stampOf(s.EndedAt)}, [2]string{"ended from", s.EndedFrom},
 				[2]string{"user", s.User}, [2]string{"user id", s.UserID}, [2]string{"client", s.ClientID},
 				[2]string{"scope", s.Scope}, [2]string{"audience", strings.Join(s.Audience, " ")},
 				[2]string{"since", stamp(s.Since)}, [2]string{"from", s.From},

@@ -38,12 +38,15 @@ func TestAccount_shows_what_is_there(t *testing.T) {
 	b.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0")
 	b.SignIn("alice")
 	obtain(w, b, "c1", "alice")
+	w.UpdateClient("c2", func(c *clients.Client) { c.Name = "Another person's" })
 	w.Obtain("c2", "bob")
 	p := b.Get("/account").Require(http.StatusOK)
 	for _, text := range []string{"alice@app.test", "Firefox", "127.0.0.1", "The &#34;&gt;&lt;svg onload=1&gt; App"} {
 		withText(t, p, text)
 	}
-	require.NotContains(t, string(p.Body), "c2", "bob's")
+	require.Equal(t, 1, strings.Count(string(p.Body), "end_session"), "bob's is not among them")
+	require.NotContains(t, string(p.Body), `value="c2"`)
+	require.NotContains(t, string(p.Body), "Another person")
 	require.Equal(t, []string{"action=change_password", "action=end_others", "action=end_session", "action=withdraw", "decision=signout"}, buttons(p))
 
 	// A notice is one of ours, or none.

@@ -158,7 +158,7 @@ func about(u *storage.Unit, err error) error {
 	f := &refused.Facts
 	f.Session, f.Shown, f.Row = u.ID, u.Generation, refusals.RowOf(u.Grant)
 	if u.Generation == 0 { // a code
-		f.Terms = &refusals.Terms{RedirectURI: refusals.MarkOf(u.RedirectURI), Challenge: refusals.MarkOf(u.Challenge)}
+		f.Terms = &refusals.Terms{RedirectURI: refusals.MarkOf(u.RedirectURI), Challenge: refusals.MarkOf(grants.Clue(u.Challenge))}
 	}
 	return err
 }

@@ -1,8 +1,6 @@
 package oauth_test
 
 import (
-	"database/sql"
-	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +8,7 @@ import (
 
 	"github.com/grantorhq/grantor/clients"
 	"github.com/grantorhq/grantor/server/servertest"
+	"github.com/grantorhq/grantor/storage/storagetest"
 	"github.com/grantorhq/grantor/users"
 )
 
@@ -40,11 +39,8 @@ func allClaims(t *testing.T, w *servertest.World) users.User {
 // execute writes past the store, as whoever has the file could.
 func execute(t *testing.T, w *servertest.World, statement string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", strings.TrimPrefix(w.Env.URL, "sqlite:"))
+	_, err := storagetest.Database(t, w.Env.URL).ExecContext(t.Context(), statement)
 	require.NoError(t, err)
-	_, err = db.ExecContext(t.Context(), statement)
-	require.NoError(t, err)
-	require.NoError(t, db.Close())
 }
 
 // OpenID Connect Core section 5.4: a scope gives its claims and no other.

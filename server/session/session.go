@@ -175,11 +175,23 @@ const maxAgent = 200
 
 // AgentOf is a browser's name for itself, as both databases can keep it. What browsers of
 // one family all say, and have said for years, is left out: it would be an eighth of a
-// session's row.
+// session's row, or more.
 func AgentOf(r *http.Request) string {
 	agent := strings.ToValidUTF8(strings.ReplaceAll(r.UserAgent(), "\x00", ""), "")
-	for _, frozen := range []string{" AppleWebKit/537.36 (KHTML, like Gecko)", " Safari/537.36"} {
-		agent = strings.Replace(agent, frozen, "", 1)
+	if browser, ok := strings.CutPrefix(agent, "Mozilla/5.0 ("); ok {
+		agent = "(" + browser
+		for _, frozen := range []string{
+			" AppleWebKit/537.36 (KHTML, like Gecko)", " Safari/537.36",
+			" AppleWebKit/605.1.15 (KHTML, like Gecko)", " Gecko/20100101",
+			"; Win64; x64", " x86_64", "; Intel Mac OS X 10_15_7", "; Intel Mac OS X 10.15", ".0.0.0",
+		} {
+			agent = strings.ReplaceAll(agent, frozen, "")
+		}
+		// Firefox says its version twice.
+		before, version, _ := strings.Cut(agent, "; rv:")
+		if _, after, closed := strings.Cut(version, ")"); closed && strings.Contains(after, " Firefox/") {
+			agent = before + ")" + strings.TrimSuffix(after, ".0")
+		}
 	}
 	if len(agent) > maxAgent {
 		agent = strings.ToValidUTF8(agent[:maxAgent], "")

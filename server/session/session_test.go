@@ -143,19 +143,28 @@ func TestSession_device(t *testing.T) {
 // What is left out says nothing: people are shown the same name as before.
 func TestAgentOf_leaves_out_what_all_say(t *testing.T) {
 	t.Parallel()
-	for _, rest := range []string{"", " Edg/142.0.0.0", " OPR/120.0.0.0"} {
-		const chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+	for sent, want := range map[string]string{
+		"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36":                  "(X11; Linux) Chrome/142",
+		"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36 Edg/142.0.0.0":    "(X11; Linux) Chrome/142 Edg/142",
+		"Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0":                                                 "(X11; Linux) Firefox/142",
+		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15":  "(Macintosh) Version/18.5 Safari/605.1.15",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:142.0) Gecko/20100101 Firefox/142.0":                                       "(Windows NT 10.0) Firefox/142",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.7444.60 Safari/537.36":    "(Windows NT 10.0) Chrome/142.0.7444.60",
+		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:142.0) Gecko/20100101 Firefox/142.0":                                   "(Macintosh) Firefox/142",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/142 Safari/604.1": "(iPhone; CPU iPhone OS 18_5 like Mac OS X) CriOS/142 Safari/604.1",
+		"Mozilla/5.0 (Windows NT 10.0; Trident/7.0; rv:11.0) like Gecko":                                                         "(Windows NT 10.0; Trident/7.0; rv:11.0) like Gecko",
+	} {
 		r := httptest.NewRequest(http.MethodPost, "/login", nil)
-		r.Header.Set("User-Agent", chrome+rest)
+		r.Header.Set("User-Agent", sent)
 		got := session.AgentOf(r)
-		require.Equal(t, "Mozilla/5.0 (X11; Linux x86_64) Chrome/142.0.0.0"+rest, got)
-		require.Equal(t, ui.Device(chrome+rest), ui.Device(got))
+		require.Equal(t, want, got)
+		require.Equal(t, ui.Device(sent), ui.Device(got))
 		require.NotEmpty(t, ui.Device(got))
 	}
-	const safari = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15"
+	const app = "Shop/3.1 Mozilla/5.0 (nearly) Safari/537.36"
 	r := httptest.NewRequest(http.MethodPost, "/login", nil)
-	r.Header.Set("User-Agent", safari)
-	require.Equal(t, safari, session.AgentOf(r))
+	r.Header.Set("User-Agent", app)
+	require.Equal(t, app, session.AgentOf(r), "no browser")
 }
 
 func TestAgentOf_is_what_both_databases_keep(t *testing.T) {

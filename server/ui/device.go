@@ -39,10 +39,11 @@ var (
 
 // Device names a browser by its User-Agent header, as in "Firefox on Linux"; "" when it
 // is nothing we know. It is a hint for a person who looks for a sign-in that is not
-// theirs, and says only words of ours: anybody may send anything in that header.
+// theirs, and says only words of ours: anybody may send anything in that header. What
+// session.AgentOf leaves out of it may be missing.
 func Device(userAgent string) string {
 	const most = 1024
-	if len(userAgent) > most || !strings.HasPrefix(userAgent, "Mozilla/5.0 (") {
+	if len(userAgent) > most || !strings.HasPrefix(strings.TrimPrefix(userAgent, "Mozilla/5.0 "), "(") {
 		return ""
 	}
 	browser, system := "", ""

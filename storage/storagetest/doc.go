@@ -5,7 +5,8 @@
 // runs the function twice, as subtests "sqlite" and "postgres", both parallel and
 // each on a database of its own, so that no test sees what another one wrote.
 // EachWith gives more: the clock, the address of the database, a second replica on
-// it, and a Tally that counts round trips and breaks chosen statements.
+// it, and a Tally that counts round trips and breaks chosen statements. Database is the
+// same database past the store.
 //
 // PostgreSQL is a throw-away server that the test process starts on its first use
 // (Postgres), or one of its own for a test that stops, kills or freezes it

@@ -34,7 +34,7 @@ func Postgres(t testing.TB) string {
 // Settings are PostgreSQL's own, "name=value", and come after the defaults.
 func StartPostgres(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	needPostgres(t)
+	NeedPostgres(t)
 	s, err := newServer(settings)
 	require.NoError(t, err)
 	s.t = t
@@ -58,15 +58,15 @@ var databases atomic.Int64
 
 func shared(t testing.TB) *Server {
 	t.Helper()
-	needPostgres(t)
+	NeedPostgres(t)
 	s, err := sharedServer()
 	require.NoError(t, err)
 	return s
 }
 
-// needPostgres skips the test where no server is installed, unless the run was
+// NeedPostgres skips the test where no server is installed, unless the run was
 // told that one is: then a skipped half of the suite would look like success.
-func needPostgres(t testing.TB) {
+func NeedPostgres(t testing.TB) {
 	t.Helper()
 	_, err := postgres.Binaries()
 	if err == nil {

@@ -96,7 +96,7 @@ func traces(secret string) []string {
 func (w *world) dump(rows map[string]int) []byte {
 	t := w.t
 	t.Helper()
-	db := w.open()
+	db := storagetest.Database(w.t, w.url)
 	list := "SELECT name FROM sqlite_master WHERE type = 'table'"
 	if w.dialect == "postgres" {
 		list = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"

@@ -1,9 +1,13 @@
 package e2e_test
 
 import (
+	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,7 +30,7 @@ type session struct {
 func TestReplicas_answer_Concurrent_refreshes_with_one_successor(t *testing.T) {
 	t.Parallel()
 	const logins, requests = 50, 8
-	w := newWorld(t, "postgres", storagetest.Postgres(t), "ISSUER="+issuer, "RETRY_WINDOW=5s")
+	w := newWorld(t, "postgres", storagetest.Postgres(t), "ISSUER="+issuer, "RETRY_WINDOW=15s")
 	w.run("migrate", "up")
 	replicas := []*program{w.serve(), w.serve()}
 	web := w.client("web", "--grant", "password", "--grant", "refresh_token", "--scope", "orders")
@@ -257,4 +261,42 @@ func TestPrograms_that_start_Concurrent_on_one_file_share_one_set_of_keys(t *tes
 		require.Eventually(t, func() bool { return w.refresh(p, web, got.refresh).status == http.StatusUnauthorized },
 			2*time.Second, tick, "a program on the same file hears of it too")
 	}
+}
+
+// F-22: a replica that stood still reads an old request when it wakes up. Its client has
+// given up and renewed elsewhere meanwhile: that is no theft, and the session goes on.
+func TestReplicas_that_wake_up_end_no_session(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "postgres", storagetest.Postgres(t), "ISSUER="+issuer)
+	w.run("migrate", "up")
+	frozen, other := w.serve(), w.serve()
+	web := w.client("web", "--grant", "password", "--grant", "refresh_token", "--scope", "orders")
+	first := w.login(frozen, web, "alice", w.user("alice"))
+
+	pid := frozen.cmd.Process.Pid
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	var status syscall.WaitStatus
+	_, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil) // kill answers before the process stands
+	require.NoError(t, err)
+	require.True(t, status.Stopped())
+	for range 20 {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(frozen.url, "http://"))
+		require.NoError(t, err)
+		form := refreshForm(first.refresh)
+		form.Set("client_id", web.ID)
+		form.Set("client_secret", web.Secret)
+		_, err = fmt.Fprintf(conn, "POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", len(form.Encode()), form.Encode())
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
+	}
+	newest := w.renew(other, web, first.refresh)
+	for range 3 {
+		newest = w.renew(other, web, newest.refresh)
+	}
+	require.NoError(t, syscall.Kill(pid, syscall.SIGCONT))
+	require.Eventually(t, func() bool { return strings.Count(frozen.log.String(), "token: overtaken") == 20 }, patience, 20*time.Millisecond)
+	newest = w.renew(frozen, web, newest.refresh)
+
+	refused(t, w.refresh(frozen, web, first.refresh), "invalid_grant") // who is there, and asks that, is a thief
+	refused(t, w.refresh(other, web, newest.refresh), "invalid_grant")
 }

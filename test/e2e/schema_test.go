@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"database/sql"
 	"net/http"
 	"regexp"
 	"strings"
@@ -58,13 +57,24 @@ func TestServe_refuses_a_schema_that_nobody_made(t *testing.T) {
 	w.serve() // and then without
 }
 
-// A newer program has used this database: an older one would misread it.
+// A newer program has used this database. That it runs on is the older one's right while
+// replicas are replaced, until the newer one says that it would misread the database.
 func TestServe_refuses_a_newer_schema(t *testing.T) {
 	t.Parallel()
 	each(t, storagetest.Setup{}, nil, func(t *testing.T, w *world) {
 		running := w.serve()
-		db := w.open()
+		db := storagetest.Database(w.t, w.url)
 		_, err := db.ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9000, true)")
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, get(t, running.url+"/readyz").status)
+		w.run("user", "list")
+		w.run("migrate", "up")
+		require.Contains(t, w.run("migrate", "status", "--json"), `"usable": true`)
+		beside := w.serve()
+		require.Equal(t, http.StatusOK, get(t, beside.url+"/readyz").status)
+		beside.kill(t)
+
+		_, err = db.ExecContext(t.Context(), "UPDATE compatibility SET least = 9000")
 		require.NoError(t, err)
 
 		for _, args := range [][]string{{"serve", "--address", "127.0.0.1:0"}, {"serve", "--migrate", "--address", "127.0.0.1:0"}, {"user", "list"}} {
@@ -80,17 +90,4 @@ func TestServe_refuses_a_newer_schema(t *testing.T) {
 		// Who was there before is told apart by the load balancer.
 		require.Equal(t, http.StatusServiceUnavailable, get(t, running.url+"/readyz").status)
 	})
-}
-
-// open is the database, past the program.
-func (w *world) open() *sql.DB {
-	w.t.Helper()
-	driver, source := "pgx", w.url
-	if w.dialect == "sqlite" {
-		driver, source = "sqlite", strings.TrimPrefix(w.url, "sqlite:")
-	}
-	db, err := sql.Open(driver, source)
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() { _ = db.Close() })
-	return db
 }

@@ -192,6 +192,9 @@ func (w *world) secret(values ...string) {
 	}
 }
 
+// drawn is the ids of requests, users, and sessions and clients: they may by chance hold any word.
+var drawn = regexp.MustCompile(`\b(?:[a-z2-7]{16}|[a-z2-7]{18}|[a-z2-7]{26})\b`)
+
 // wordPattern is what any secret here is made of.
 var wordPattern = regexp.MustCompile(`[A-Za-z0-9._~-]{16,}`)
 
@@ -208,8 +211,9 @@ func (w *world) searchLogs() {
 				w.t.Errorf("a secret is in the log: %q", word)
 			}
 		}
+		told := drawn.ReplaceAllString(text, "")
 		for _, sign := range []string{"WARNING: DATA RACE", "panic"} {
-			if strings.Contains(text, sign) {
+			if strings.Contains(told, sign) {
 				w.t.Errorf("%q in the log:\n%s", sign, l.tail())
 			}
 		}
