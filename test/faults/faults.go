@@ -43,7 +43,7 @@ type fault struct {
 }
 
 func (f *fault) rules(slack int) rules {
-	return rules{window: f.window, heal: f.heal * time.Duration(slack), late: max(f.late, tooLate) * time.Duration(slack), skewed: f.skewed, storm: f.storm * time.Duration(slack), stopped: f.stopped, flawless: f.flawless}
+	return rules{window: f.window, heal: f.heal * time.Duration(slack), late: max(f.late, tooLate) * time.Duration(slack), clocked: f.clocked, skewed: f.skewed, storm: f.storm * time.Duration(slack), stopped: f.stopped, flawless: f.flawless}
 }
 
 // mixed is what most stages are loaded with.
@@ -162,6 +162,11 @@ func faults() []*fault {
 		{
 			name: "migrations", ids: "F-20", about: "three processes migrate an empty database at once, one of them is killed on its way, and the schema that comes out is compared",
 			applications: 4, calm: true, every: [2]time.Duration{time.Millisecond, 2 * time.Millisecond}, inject: migrateAtOnce, controls: []*control{halfDone},
+		},
+		{
+			name: "upgrade", ids: "F-20, F-21", about: "the schema of a later version under load, a column, an index and a table more, and then SIGTERM to one replica of this version after the other, which start again on it; no request may fail",
+			flawless: true, heal: 3 * time.Second, settings: []string{"DRAIN_TIMEOUT=10s"}, every: [2]time.Duration{100 * time.Millisecond, 500 * time.Millisecond},
+			inject: upgrade, controls: []*control{barred},
 		},
 		{
 			name: "login-storm", ids: "F-23", about: "200 sign-ins a second for 3 s, with hashes as in production",

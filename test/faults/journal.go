@@ -67,6 +67,8 @@ type event struct {
 	Wrong  string `json:"wrong,omitempty"` // what in an answer does not belong to its request
 	By     string `json:"by,omitempty"`    // the replica that answered; those of a mark, parted by blanks
 	Note   string `json:"note,omitempty"`
+
+	stepped bool // a clock was set amid it
 }
 
 func (e event) took() time.Duration { return time.Duration(e.End-e.Begin) * time.Microsecond }

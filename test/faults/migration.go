@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"net/http"
 	"os/exec"
 	"time"
 )
@@ -60,6 +61,36 @@ func migrateAtOnce(ctx context.Context, st *stage) error {
 	return nil
 }
 
+// upgrade is the schema of a later version, as far as this one can see it, and then new
+// starts of all replicas, which are of the version before.
+func upgrade(ctx context.Context, st *stage) error {
+	n := 9000 + st.rounds.Add(1)
+	st.begins("migrate to version %d", n)
+	declared := ""
+	if st.control != nil {
+		declared = st.control.onSchema
+	}
+	if err := st.exec(ctx, fmt.Sprintf(`DO $$ BEGIN
+  ALTER TABLE grants ADD COLUMN later_%d text NOT NULL DEFAULT 'later';
+  CREATE INDEX later_state_%d ON grants (state) WHERE state <> 'live';
+  CREATE TABLE later_%d (id bigint PRIMARY KEY);
+  INSERT INTO goose_db_version (version_id, is_applied) VALUES (%d, true);
+  %s
+END $$`, n, n, n, n, declared)); err != nil {
+		return err
+	}
+	for _, r := range st.replicas {
+		if status := st.statusOf(ctx, "http://"+r.where()+"/readyz"); status != http.StatusOK {
+			st.note(opDrain, "%s: /readyz said %d after a later version's migration", r.name, status)
+		}
+	}
+	st.lifted("migrated", st.replicas...)
+	if st.control != nil {
+		return nil // it would not start
+	}
+	return restartAll(ctx, st)
+}
+
 func execAt(ctx context.Context, address, statement string) error {
 	db, err := sql.Open("pgx", address)
 	if err != nil {
@@ -86,6 +117,11 @@ const describe = `SELECT md5(string_agg(line, E'\n' ORDER BY line)) FROM (
  SELECT format('constraint %s %s', conname, pg_get_constraintdef(oid)) FROM pg_constraint WHERE connamespace = 'public'::regnamespace UNION ALL
  SELECT 'trigger ' || pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal UNION ALL
  SELECT format('version %s %s', version_id, is_applied) FROM goose_db_version) AS lines (line)`
+
+var barred = &control{
+	name: "barred", about: "the later version says that this one can not run on its schema", expects: []invariant{honest},
+	onSchema: "UPDATE compatibility SET least = 9000;",
+}
 
 var halfDone = &control{
 	name: "half-done", about: "SQL takes an index away that a migration had made", expects: []invariant{noOrphans},

@@ -26,10 +26,13 @@ func killReplica(ctx context.Context, st *stage) error {
 	return nil
 }
 
-// rollingRestart is what an upgrade does. The next replica has its turn when the
-// balancer trusts the last one again.
 func rollingRestart(ctx context.Context, st *stage) error {
 	st.begins("restart all")
+	return restartAll(ctx, st)
+}
+
+// restartAll lets the next replica have its turn when the balancer trusts the last one again.
+func restartAll(ctx context.Context, st *stage) error {
 	for _, r := range st.replicas {
 		if err := r.signal(syscall.SIGTERM); err != nil {
 			return err
