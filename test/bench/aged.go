@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,8 +12,13 @@ import (
 
 // agedResult is what sessions take on disk after they were renewed many times. Half of
 // them began with a password, half with a code that was redeemed through the server.
+//
+// They begin in waves, as sessions do not all begin at once: what a code's session gives back
+// at its first renewal is room for who comes after it. Between the waves the table is
+// vacuumed; autovacuum comes at least as often, whenever a fifth of the table is new.
 type agedResult struct {
 	Laps     int                `json:"renewals_each"`
+	Waves    int                `json:"waves"`
 	Seconds  float64            `json:"seconds"`
 	RowBytes map[string]float64 `json:"row_bytes"` // of a live row, by client
 	Table    tableSize          `json:"table"`
@@ -26,7 +30,7 @@ func (b *benchmark) aged(ctx context.Context, c *cluster) (*agedResult, error) {
 	o := b.o
 	n := o.aged / 2
 	o.grants, o.users = 8*o.concurrency, n // nearly: the few more of the world are deleted again
-	progress("growth: making %d sessions to renew %d times", 2*n, o.laps)
+	progress("growth: sessions to renew %d times", o.laps)
 	w, err := newWorld(ctx, o, site{dir: b.dir, binary: b.binary, name: "aged", cluster: c})
 	if err != nil {
 		return nil, err
@@ -35,19 +39,7 @@ func (b *benchmark) aged(ctx context.Context, c *cluster) (*agedResult, error) {
 	if _, err := w.pool.Exec(ctx, "DELETE FROM grants WHERE id <> ALL($1)", [][]byte{idOf(w.template["app-jwt"]), idOf(w.template["web"])}); err != nil {
 		return nil, err
 	}
-	var walks []*walk
-	if _, err := w.pool.Exec(ctx, "VACUUM FULL grants"); err != nil {
-		return nil, err
-	}
-	for client, life := range map[string]time.Duration{"app-jwt": sessionLife, "web": codeLife} {
-		// With the indexes in place: they shall be as loose as single inserts leave them.
-		of, err := w.insert(ctx, client, n, w.began.Add(life))
-		if err != nil {
-			return nil, err
-		}
-		walks = append(walks, newWalk(w, client, of))
-	}
-	for _, statement := range []string{"VACUUM ANALYZE", "SELECT pg_stat_reset_single_table_counters('grants'::regclass)"} {
+	for _, statement := range []string{"VACUUM FULL grants", "SELECT pg_stat_reset_single_table_counters('grants'::regclass)"} {
 		if _, err := w.pool.Exec(ctx, statement); err != nil {
 			return nil, fmt.Errorf("%s: %w", statement, err)
 		}
@@ -57,28 +49,54 @@ func (b *benchmark) aged(ctx context.Context, c *cluster) (*agedResult, error) {
 		return nil, err
 	}
 	defer p.stop()
-	r := &agedResult{Laps: o.laps}
+	r := &agedResult{Laps: o.laps, Waves: 5}
+	each := max(1, n/r.Waves)
 	drive := func(doing string, workers []worker) error {
 		progress("growth: %s", doing)
 		m, err := drain(ctx, address, workers)
 		r.Seconds += m.elapsed.Seconds()
 		return err
 	}
-	for _, k := range walks {
-		if k.client != "web" {
-			continue
+	var all []*walk
+	renew := func(walks []*walk, laps int) error {
+		var workers []worker
+		for _, k := range walks {
+			workers = append(workers, k.workers(max(1, o.concurrency/len(walks)), laps)...)
 		}
-		if err := drive(fmt.Sprintf("redeeming %d codes", n), k.redemptions(o.concurrency)); err != nil {
+		return drive(fmt.Sprintf("renewing %d sessions %d times", len(walks)*each, laps), workers)
+	}
+	for wave := range r.Waves {
+		var begun []*walk
+		for client, life := range map[string]time.Duration{"app-jwt": sessionLife, "web": codeLife} {
+			// With the indexes in place: they shall be as loose as single inserts leave them.
+			of, err := w.insert(ctx, client, each, w.began.Add(life))
+			if err != nil {
+				return nil, err
+			}
+			k := newWalk(w, client, of)
+			begun = append(begun, k)
+			if client == "web" {
+				if err := drive(fmt.Sprintf("redeeming %d codes", of.count), k.redemptions(o.concurrency)); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if err := renew(begun, 1); err != nil {
+			return nil, fmt.Errorf("wave %d: %w", wave+1, err)
+		}
+		if _, err := w.pool.Exec(ctx, "VACUUM ANALYZE"); err != nil {
+			return nil, err
+		}
+		all = append(all, begun...)
+	}
+	// All together, so that each session rests between its renewals, as it does in life.
+	if o.laps > 1 { // 0 would be without an end
+		if err := renew(all, o.laps-1); err != nil {
 			return nil, err
 		}
 	}
-	// All together, so that each session rests between its renewals, as it does in life.
-	half := max(1, o.concurrency/2)
-	if err := drive(fmt.Sprintf("renewing %d sessions %d times", 2*n, o.laps), slices.Concat(walks[0].workers(half, o.laps), walks[1].workers(half, o.laps))); err != nil {
-		return nil, err
-	}
 	p.stop() // its connections end, and tell what they counted
-	if err := w.counted(ctx, int64(2*n*o.laps)); err != nil {
+	if err := w.counted(ctx, int64(2*each*r.Waves*o.laps)); err != nil {
 		return nil, err
 	}
 	if err := w.pool.QueryRow(ctx, "SELECT autovacuum_count FROM pg_stat_user_tables WHERE relname = 'grants'").Scan(&r.Vacuumed); err != nil {

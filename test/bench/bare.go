@@ -162,7 +162,7 @@ func (w *world) bareArgs(ctx context.Context, op *operation, extra []string, cli
 				id := mine[0]
 				mine = mine[1:]
 				if op.state == "revoke" {
-					return []any{id[:], now(), op.client}
+					return []any{id[:], now(), op.client, "127.0.0.1"}
 				}
 				return []any{id[:], now(), op.client, redirectURI, challenge, "127.0.0.1", (90 * 24 * time.Hour).Microseconds()}
 			}
@@ -185,7 +185,7 @@ func (w *world) bareArgs(ctx context.Context, op *operation, extra []string, cli
 		}
 	case "deny":
 		for i := range list {
-			list[i] = func() []any { return []any{rand.Text()[:22], now() + tokenLife.Microseconds()} }
+			list[i] = func() []any { return []any{rand.Text()[:22], now() + tokenLife.Microseconds(), op.client} }
 		}
 	case "begin":
 		if err := w.beginArgs(ctx, op, list); err != nil {

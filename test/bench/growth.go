@@ -14,6 +14,7 @@ import (
 // growthResult is what changes with the number of sessions, on PostgreSQL.
 type growthResult struct {
 	SharedBuffers string              `json:"shared_buffers"`
+	HugePages     bool                `json:"huge_pages"`         // that hold PostgreSQL's shared memory
 	LeftOut       []int               `json:"left_out,omitempty"` // sizes for which there was no room
 	Sizes         []*sizeResult       `json:"sizes"`
 	Aged          *agedResult         `json:"aged,omitempty"`
@@ -82,6 +83,9 @@ func (b *benchmark) growth(ctx context.Context) error {
 		return err
 	}
 	defer c.stop()
+	if g.HugePages, err = c.onHugePages(ctx); err != nil {
+		return err
+	}
 	for _, n := range sizes {
 		progress("growth: making %d sessions", n)
 		s, err := b.makeSize(ctx, c, n)
@@ -136,11 +140,14 @@ func (b *benchmark) makeSize(ctx context.Context, c *cluster, n int) (*sizeResul
 	s.TableMiB, s.IndexesMiB = float64(t.Table)/(1<<20), float64(t.indexes())/(1<<20)
 	s.walk = newWalk(s.w, "app-jwt", s.w.population["app-jwt"])
 	s.refreshers = s.walk.workers(o.concurrency, 0)
-	counted, err := s.w.inside.count(ctx, s.refreshers[0], "rotate")
+	// A session's first renewal forgets what its code needed: the others are what there is to
+	// compare, so they are those of one session.
+	one := newWalk(s.w, "app-jwt", span{s.walk.of.first, 1})
+	counted, err := s.w.inside.count(ctx, one.workers(1, 0)[0], "rotate")
 	if err != nil {
 		return s, err
 	}
-	s.statement = counted.sql
+	s.statement, s.walk.generations[0] = counted.sql, one.generations[0]
 	tokens, err := s.w.sealedTokens(ctx, "app-opaque", min(n/2, 50_000))
 	if err != nil {
 		return s, err

@@ -195,12 +195,19 @@ func (v *vitals) markdown(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "| %s | %s %s | %s |\n", row.name, text, row.unit, number(row.goal))
 	}
+	if v.LoadedEachMiB > 0 {
+		fmt.Fprintf(b, "\nA page that several of its processes share is counted once. Counted for each of them, as the sum of their resident sets, it was %s MiB under load.\n", number(v.LoadedEachMiB))
+	}
 }
 
 func (g *growthResult) markdown(b *strings.Builder) {
 	b.WriteString("\n### Growth, on PostgreSQL\n")
 	if len(g.Sizes) > 0 && len(g.Sizes[0].Refresh) > 0 {
-		fmt.Fprintf(b, "\nAll sizes in one cluster at once, each with a server of its own, measured in turns; shared_buffers=%s holds all of it.\n\n", g.SharedBuffers)
+		pages := "ordinary pages"
+		if g.HugePages {
+			pages = "huge pages"
+		}
+		fmt.Fprintf(b, "\nAll sizes in one cluster at once, each with a server of its own, measured in turns; shared_buffers=%s, on %s, holds all of it.\n\n", g.SharedBuffers, pages)
 		few := g.Sizes[0]
 		columns := func(s *sizeResult, list, fewest []sample) string {
 			wanted := growthGoal
@@ -234,7 +241,7 @@ func (g *growthResult) markdown(b *strings.Builder) {
 
 func (a *agedResult) markdown(b *strings.Builder) {
 	t := a.Table
-	fmt.Fprintf(b, "\nAfter %d sessions were renewed %d times each (%.0f s, %d autovacuums meanwhile, one VACUUM at the end), bytes for each:\n\n| part | bytes |\n|---|---|\n", t.Rows, a.Laps, a.Seconds, a.Vacuumed)
+	fmt.Fprintf(b, "\n%d sessions began in %d waves, with a VACUUM after each, and were renewed %d times each (%.0f s, %d autovacuums meanwhile, one VACUUM at the end). Bytes for each:\n\n| part | bytes |\n|---|---|\n", t.Rows, a.Waves, a.Laps, a.Seconds, a.Vacuumed)
 	fmt.Fprintf(b, "| table | %.0f |\n", t.perRow(t.Table))
 	for _, name := range sorted(t.Indexes) {
 		fmt.Fprintf(b, "| %s | %.0f |\n", name, t.perRow(t.Indexes[name]))

@@ -174,7 +174,7 @@ func (w *world) insert(ctx context.Context, client string, count int, until time
 // What grantID and ownerOf are, in PostgreSQL's words.
 const (
 	numberedID    = `substring(sha256('bench'::bytea || int8send(n)) FOR 16)`
-	numberedOwner = `coalesce('bench-user-' || lpad((1 + n % nullif(p.copies, 0))::text, 13, '0'), p.first)`
+	numberedOwner = `coalesce('bench' || lpad((1 + n % nullif(p.copies, 0))::text, 13, '0'), p.first)`
 )
 
 // ownerOf is the account that insert gives the session of this number.
@@ -183,7 +183,7 @@ func (w *world) ownerOf(number uint64) string {
 	if copies == 0 {
 		return w.userIDs[0]
 	}
-	return fmt.Sprintf("bench-user-%013d", 1+number%copies)
+	return fmt.Sprintf("bench%013d", 1+number%copies)
 }
 
 // dropIndexes answers what makes those of the grants again.
@@ -222,7 +222,7 @@ func (w *world) copyUsers(ctx context.Context, count int) error {
 	}
 	from := w.userIDs[0]
 	for i := 1; i < count; i++ {
-		w.userIDs = append(w.userIDs, fmt.Sprintf("bench-user-%013d", i))
+		w.userIDs = append(w.userIDs, fmt.Sprintf("bench%013d", i))
 	}
 	if w.kind == sqlite {
 		return w.inTransaction(ctx, `INSERT INTO users (id, name, name_key, `+columns+`) SELECT ?, ?, ?, `+columns+` FROM users WHERE id = ?`,

@@ -49,6 +49,22 @@ func startCluster(ctx context.Context, parent, name string, settings ...string) 
 	return c, nil
 }
 
+// onHugePages reports whether shared memory lies on huge pages: PostgreSQL takes them when
+// there are enough (huge_pages=try), and says nothing.
+func (c *cluster) onHugePages(ctx context.Context) (bool, error) {
+	conn, err := pgx.Connect(ctx, c.URL("postgres"))
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	var needed int64
+	if err := conn.QueryRow(ctx, "SELECT pg_size_bytes(current_setting('shared_memory_size'))").Scan(&needed); err != nil {
+		return false, err
+	}
+	used, _ := hugePages()
+	return used >= needed, nil
+}
+
 func (c *cluster) askVersion(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, c.URL("postgres"))
 	if err != nil {

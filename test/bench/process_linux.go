@@ -111,28 +111,48 @@ func familyOf(pid int) ([]int, error) {
 	return family, nil
 }
 
-// residentKiB is the sum of VmRSS. One that ended has none.
-func residentKiB(pids []int) (sum int, err error) {
+// resident is the physical memory of processes. One that ended has none.
+func resident(pids []int) (sum footprint, err error) {
 	for i, pid := range pids {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 		if err != nil && i == 0 {
-			return 0, err
+			return footprint{}, err
 		}
-		_, rest, _ := strings.Cut(string(text), "VmRSS:")
-		line, _, _ := strings.Cut(rest, "kB")
-		kib, _ := strconv.Atoi(strings.TrimSpace(line))
-		sum += kib
+		sum.onceKiB += int(lineOf(text, "Pss"))
+		sum.eachKiB += int(lineOf(text, "Rss"))
+		if sum.onceKiB == 0 {
+			return footprint{}, fmt.Errorf("/proc/%d/smaps_rollup tells no Pss", pid)
+		}
 	}
 	return sum, nil
 }
 
 // availableBytes is the memory that a program can have without swapping.
 func availableBytes() int64 {
+	_, unused := hugePages()
+	return memory("MemAvailable")<<10 + unused
+}
+
+// hugePages are those that the machine's administrator has reserved, in bytes. PostgreSQL
+// takes them for its shared memory.
+func hugePages() (used, unused int64) {
+	size := memory("Hugepagesize") << 10
+	unused = (memory("HugePages_Free") - memory("HugePages_Rsvd")) * size
+	return memory("HugePages_Total")*size - unused, unused
+}
+
+// memory is a line of the kernel's, in its own unit.
+func memory(name string) int64 {
 	text, _ := os.ReadFile("/proc/meminfo")
-	_, rest, _ := strings.Cut(string(text), "MemAvailable:")
-	line, _, _ := strings.Cut(rest, "kB")
-	kib, _ := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
-	return kib << 10
+	return lineOf(text, name)
+}
+
+// lineOf is the number in a line of "name: number kB", as files of /proc have them.
+func lineOf(text []byte, name string) int64 {
+	_, rest, _ := strings.Cut(string(text), "\n"+name+":")
+	line, _, _ := strings.Cut(rest, "\n")
+	n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(line, "kB")), 10, 64)
+	return n
 }
 
 // freeBytes is the room that is left where the folder is.

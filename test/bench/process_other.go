@@ -14,8 +14,9 @@ func processCPU(int) (time.Duration, error)  { return 0, errNoProc }
 func treeCPU(int) (time.Duration, error)     { return 0, errNoProc }
 func backendsCPU(int) (time.Duration, error) { return 0, errNoProc }
 func familyOf(int) ([]int, error)            { return nil, errNoProc }
-func residentKiB([]int) (int, error)         { return 0, errNoProc }
+func resident([]int) (footprint, error)      { return footprint{}, errNoProc }
 func availableBytes() int64                  { return 0 }
+func hugePages() (used, unused int64)        { return 0, 0 }
 func freeBytes(string) int64                 { return 0 }
 func loadAverage() string                    { return "unknown" }
 func processorName() string                  { return "unknown" }

@@ -133,8 +133,10 @@ func (b *bencher) turn(ctx context.Context, op *operation, res *result, round in
 // machine decides it: each round is a few short slices that alternate.
 func (b *bencher) halfTurn(ctx context.Context, op *operation, res *result, round int) error {
 	n := max(1, b.o.slices/2)
-	half := median(res.Grantor, rateOf) / 2
-	samples, err := b.slices(ctx, op, []target{toGrantor, toFloor}, round, n, b.o.share(2*n), half)
+	each := b.o.share(2 * n)
+	// A request of each caller at least, also where -quick meets a machine that is busy with other things.
+	half := max(median(res.Grantor, rateOf)/2, float64(b.o.concurrency)/each.Seconds())
+	samples, err := b.slices(ctx, op, []target{toGrantor, toFloor}, round, n, each, half)
 	if err != nil {
 		return err
 	}

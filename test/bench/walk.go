@@ -36,7 +36,7 @@ func (p *walk) workers(clients, laps int) []worker {
 		low, high := p.share(i, clients)
 		list[i] = &walker{
 			walk: p, head: head, low: low, high: high, left: laps * (high - low), endless: laps == 0,
-			jumps: jumps(i),
+			step: stepAround(high - low), jumps: jumps(i),
 		}
 	}
 	return list
@@ -48,12 +48,31 @@ func (p *walk) share(i, clients int) (low, high int) {
 
 func (p *walk) id(i int) grants.ID { return grantID(p.of.first + uint64(i)) }
 
+// stepAround is so long that laps around n places come to all of them, and to none near the
+// last few: sessions that lie in one page are not renewed in one moment, as they are not in
+// life.
+func stepAround(n int) int {
+	step := max(1, int(0.618*float64(n)))
+	for gcd(step, n) > 1 {
+		step++
+	}
+	return step
+}
+
+func gcd(a, b int) int {
+	for b > 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
 type walker struct {
 	*walk
 	head      []byte
 	low, high int
 	at        int
 	left      int
+	step      int
 	endless   bool
 	jumps     jumps
 	request   []byte
@@ -67,7 +86,8 @@ func (p *walker) next() []byte {
 		return nil
 	default:
 		p.left--
-		p.at = p.low + p.left%(p.high-p.low)
+		n := p.high - p.low
+		p.at = p.low + p.left%n*p.step%n
 	}
 	token := p.w.codec.Mint(grants.Refresh, p.id(p.at), int64(p.generations[p.at]))
 	p.request = append(append(p.request[:0], p.head...), token...)

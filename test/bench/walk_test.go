@@ -44,6 +44,22 @@ func TestA_walk_renews_each_session_as_often_as_asked_with_the_token_before(t *t
 	}
 }
 
+func TestSteps_come_to_all_places_and_go_far(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 10, 625, 1250, 10_000} {
+		seen := map[int]bool{}
+		step := stepAround(n)
+		for i := range n {
+			place := i * step % n
+			seen[place] = true
+			for back := 1; back <= 10 && n > 1000; back++ {
+				apart := (place - (n+i-back)%n*step%n + n) % n
+				require.Greater(t, min(apart, n-apart), 30, "n %d, i %d: in one page with the %d before", n, i, back)
+			}
+		}
+		require.Len(t, seen, n)
+	}
+}
+
 func TestJumps_reach_every_place_about_as_often_and_differ(t *testing.T) {
 	first, second := jumps(1), jumps(2)
 	same, visits := 0, make([]int, 10)

@@ -220,8 +220,10 @@ func (w *world) begin(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	// They signed in before they let the client in, and kept that sign-in.
+	signedIn := now.Add(-time.Minute)
 	browser := storage.Browser{
-		UserID: who.ID, Generation: 1, AuthTime: now, CreatedAt: now, ExpiresAt: now.Add(24 * time.Hour), AMR: []string{"pwd"},
+		UserID: who.ID, Generation: 1, AuthTime: signedIn, CreatedAt: now, ExpiresAt: now.Add(24 * time.Hour), AMR: []string{"pwd"},
 		UserAgent: agent, Address: "127.0.0.1",
 	}
 	if browser.ID, err = grants.NewID(rand.Reader); err != nil {
@@ -236,7 +238,7 @@ func (w *world) begin(ctx context.Context, o options) error {
 		"app-opaque": {Generation: 1, ExpiresAt: now.Add(sessionLife)},
 		"web": {
 			RedirectURI: redirectURI, CodeChallenge: base64.RawURLEncoding.EncodeToString(sum[:]), BrowserID: browser.ID,
-			ExpiresAt: now.Add(codeLife), Details: grants.Details{Nonce: "bench-nonce-0123456789", ACR: "1"},
+			ExpiresAt: now.Add(codeLife), Details: grants.Details{AuthTime: signedIn, Nonce: "bench-nonce-0123456789", ACR: "1"},
 		},
 	} {
 		if g.ID, err = grants.NewID(rand.Reader); err != nil {
@@ -244,7 +246,7 @@ func (w *world) begin(ctx context.Context, o options) error {
 		}
 		g.ClientID, g.UserID, g.Scope, g.Audience, g.State = id, who.ID, []string{"openid", "profile", "orders"}, []string{issuer}, grants.Live
 		g.CreatedAt, g.RotatedAt, g.CreatedFrom, g.RotatedFrom = now, now, "127.0.0.1", "127.0.0.1"
-		g.Details.AuthTime, g.Details.AMR, g.Details.UserAgent = now, []string{"pwd"}, agent
+		g.Details.AMR, g.Details.UserAgent = []string{"pwd"}, agent
 		if ok, err := w.store.Begin(ctx, g, who.UpdatedAt); err != nil || !ok {
 			return errors.Join(errors.New("a session was not begun"), err)
 		}
@@ -269,7 +271,8 @@ func (w *world) begin(ctx context.Context, o options) error {
 	return w.analyze(ctx)
 }
 
-const agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+// agent is what a session remembers of a Firefox: see session.AgentOf.
+const agent = "(X11; Linux) Firefox/140"
 
 var readyLine = regexp.MustCompile(`listening on ([^ ,]+),`)
 

@@ -149,7 +149,7 @@ func (s *server) state(r *http.Request, form url.Values, o *operation) (next str
 		if err != nil {
 			return "", err
 		}
-		return "", s.one(r.Context(), o, raw[4:20], now, o.ClientID)
+		return "", s.one(r.Context(), o, raw[4:20], now, o.ClientID, "127.0.0.1")
 	}
 	// The rest shows an access token.
 	token := form.Get("token")
@@ -161,7 +161,7 @@ func (s *server) state(r *http.Request, form url.Values, o *operation) (next str
 		return "", err
 	}
 	if o.State == "deny" {
-		_, err := s.pool.Exec(r.Context(), o.SQL, c.ID, c.Expires*1e6)
+		_, err := s.pool.Exec(r.Context(), o.SQL, c.ID, c.Expires*1e6, c.ClientID)
 		return "", err
 	}
 	grant, err := base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding).DecodeString(c.Grant)
