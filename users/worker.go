@@ -58,6 +58,7 @@ type workers struct {
 
 	mu      sync.Mutex
 	running int
+	open    int           // questions without an answer, those that no process has yet included
 	changed chan struct{} // closed when fewer run, or none can be started
 	pause   *time.Timer   // not nil: one could not be started, and until this fires none is tried
 	failing bool          // the last try failed, and that was said
@@ -136,46 +137,64 @@ func (w *workers) ask(ctx context.Context, slow time.Duration, kind byte, body f
 // assign gives a question to a process that has nothing to do, to a new one, or to the
 // next that will have time.
 func (w *workers) assign(q *question) error {
+	w.count(1)
 	for {
-		select {
-		case w.questions <- q:
-			return nil
-		default:
-		}
-		changed, err := w.begin(q)
-		if changed == nil {
+		ready, changed, err := w.begin(q)
+		if err != nil {
+			w.count(-1)
 			return err
 		}
+		if changed == nil {
+			return nil
+		}
 		select {
 		case w.questions <- q:
 			return nil
-		case w.ready <- q:
+		case ready <- q:
 			return nil
 		case <-changed:
 		case <-w.life.Done():
+			w.count(-1)
 			return ErrBusy
 		case <-q.ctx.Done():
+			w.count(-1)
 			return context.Cause(q.ctx)
 		}
 	}
 }
 
-// begin starts a process for a question. Where there are enough, it answers what is closed
-// when that may have changed.
-func (w *workers) begin(q *question) (changed <-chan struct{}, err error) {
+// begin starts a process for a question, if there are fewer than questions: that is counted,
+// because one that has just given its answer does not take the next yet. Otherwise it
+// answers where else the question may lie ready, and what is closed when all this may have
+// changed.
+func (w *workers) begin(q *question) (ready chan<- *question, changed <-chan struct{}, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case w.life.Err() != nil:
-		return nil, ErrBusy
+		return nil, nil, ErrBusy
+	case w.open <= w.running:
+		return nil, w.changed, nil
 	case w.pause != nil && w.running == 0:
-		return nil, errNoWorker
+		return nil, nil, errNoWorker
 	case w.pause != nil || w.running == w.most:
-		return w.changed, nil
+		return w.ready, w.changed, nil
 	}
 	w.running++
 	w.ended.Go(func() { w.live(q) })
-	return nil, nil
+	return nil, nil, nil
+}
+
+func (w *workers) count(questions int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open += questions
+}
+
+// settle is called with mu held.
+func (w *workers) settle(q *question, a answer) {
+	w.open--
+	q.answer <- a
 }
 
 // oneLess is called with mu held.
@@ -201,7 +220,7 @@ func (w *workers) live(first *question) {
 		return
 	}
 	w.usable()
-	err = c.ask(first)
+	err = w.put(c, first)
 	for err == nil && !c.over {
 		err = w.turn(c)
 	}
@@ -213,10 +232,10 @@ func (w *workers) lost(c *conversation, err error) {
 		w.log.Warn("lost a password hashing process, and start another when one is needed", "error", err, "at_work_on", len(c.asked))
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.oneLess()
-	w.mu.Unlock()
 	for _, q := range c.asked { // and now another may begin for them
-		q.answer <- answer{err: errWorkerDied}
+		w.settle(q, answer{err: errWorkerDied})
 	}
 }
 
@@ -234,9 +253,9 @@ func (w *workers) turn(c *conversation) error {
 	defer enough.Stop()
 	select {
 	case q := <-questions:
-		return c.ask(q)
+		return w.put(c, q)
 	case a := <-c.heard:
-		return c.hear(a)
+		return w.hear(c, a)
 	case <-enough.C:
 		if len(c.asked) > 0 {
 			return fmt.Errorf("%w: it gave no answer for %v", errWorkerDied, workerHangs)
@@ -246,6 +265,25 @@ func (w *workers) turn(c *conversation) error {
 	}
 }
 
+func (w *workers) put(c *conversation, q *question) error {
+	if q.ctx.Err() != nil { // nobody waits for it
+		w.count(-1)
+		return nil
+	}
+	return c.ask(q)
+}
+
+func (w *workers) hear(c *conversation, a answer) error {
+	q, err := c.answered(a)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settle(q, a)
+	return nil
+}
+
 // unusable makes passwords be hashed in this process for a while. It is said once, not
 // each time that it is tried again.
 func (w *workers) unusable(q *question, err error) {
@@ -253,10 +291,10 @@ func (w *workers) unusable(q *question, err error) {
 	defer w.mu.Unlock()
 	defer w.oneLess()
 	if w.life.Err() != nil {
-		q.answer <- answer{err: ErrBusy}
+		w.settle(q, answer{err: ErrBusy})
 		return
 	}
-	defer func() { q.answer <- answer{err: errNoWorker} }()
+	defer func() { w.settle(q, answer{err: errNoWorker}) }()
 	if w.pause == nil {
 		w.pause = time.AfterFunc(workerAgain, w.resume)
 	}
@@ -335,9 +373,6 @@ func (c *conversation) hello() error {
 }
 
 func (c *conversation) ask(q *question) error {
-	if q.ctx.Err() != nil {
-		return nil // nobody waits for it
-	}
 	c.asked = append(c.asked, q)
 	c.number++
 	body := q.body()
@@ -345,19 +380,19 @@ func (c *conversation) ask(q *question) error {
 	return frame{kind: q.kind, question: c.number, body: body}.write(c.process)
 }
 
-// hear gives an answer to who asked. Given to anybody else it could let them in.
-func (c *conversation) hear(a answer) error {
+// answered says whose answer this is. Given to anybody else it could let them in.
+func (c *conversation) answered(a answer) (*question, error) {
 	switch {
 	case a.err != nil:
-		return a.err
+		return nil, a.err
 	case len(c.asked) == 0 || a.question != c.number-uint64(len(c.asked)-1):
-		return fmt.Errorf("%w: an answer that nobody waits for", errFrame)
+		return nil, fmt.Errorf("%w: an answer that nobody waits for", errFrame)
 	case !a.answers(c.asked[0].kind):
-		return fmt.Errorf("%w: an answer to something else", errFrame)
+		return nil, fmt.Errorf("%w: an answer to something else", errFrame)
 	}
-	c.asked[0].answer <- a
+	q := c.asked[0]
 	c.asked = c.asked[1:]
-	return nil
+	return q, nil
 }
 
 func (f frame) answers(question byte) bool {

@@ -26,10 +26,16 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal ends ctx. From then on signals do again what they do by
-	// default, so that a second one ends the program at once.
-	context.AfterFunc(ctx, stop)
+	ctx, end := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		// Before ctx ends: whoever has seen the program begin to stop can send a second
+		// signal, which does what it does by default and ends the program at once.
+		signal.Stop(signals)
+		end()
+	}()
 	os.Exit(run(ctx, os.Args[1:], process{
 		environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		now: clock(), rand: rand.Reader, operator: operator(),
