@@ -172,6 +172,24 @@ func TestLogoutNotices_one_for_each_client_and_sign_in(t *testing.T) {
 	})
 }
 
+// Whoever ends a session: its client may have one of its own, which must end, too.
+func TestLogoutNotices_when_an_administrator_ends_a_session(t *testing.T) {
+	t.Parallel()
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
+		people(t, e)
+		b := signIn(t, e, "alice")
+		session := at(t, e, b.ID, nil)
+		at(t, e, b.ID, func(g *grants.Grant) { g.ClientID = "mail" })
+		require.NoError(t, e.Store.RevokeSession(deadline(t), session, grants.ReasonAdmin))
+		require.Equal(t, map[string]grants.ID{"app": b.ID}, told(t, e))
+		require.NoError(t, e.Store.RevokeSession(deadline(t), session, grants.ReasonUser))
+		require.Empty(t, told(t, e), "it had ended before")
+		require.Equal(t, string(grants.ReasonAdmin), sessionOf(t, e, session).Dead)
+		_, in := signedIn(t, e, b.ID, 1)
+		require.True(t, in, "one session, not the person")
+	})
+}
+
 // What ends and what is told are one: a sign-out that failed tells nobody.
 func TestLogoutNotices_only_of_what_happened(t *testing.T) {
 	t.Parallel()

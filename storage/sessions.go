@@ -114,15 +114,20 @@ func dead(g grants.Grant, user, client bool, now time.Time) string {
 	return ""
 }
 
-// RevokeSession ends one. Ending it twice is fine, the first reason stays. It
-// answers grants.ErrNotFound.
+// RevokeSession ends one, and files the notice for a client that wants to be told. Ending
+// it twice is fine, the first reason stays. It answers grants.ErrNotFound.
 func (s *Store) RevokeSession(ctx context.Context, id grants.ID, why grants.Reason) error {
-	const sql = `UPDATE grants SET revoked_at = COALESCE(revoked_at, $2), revoked_reason = COALESCE(revoked_reason, $3) WHERE id = $1`
-	changed, err := s.exec(ctx, "revoke session", sql, idValue(id), micros(s.now()), string(why))
-	if err == nil && changed == 0 {
-		return fmt.Errorf("%w: %s", grants.ErrNotFound, id)
-	}
-	return err
+	return s.transaction(ctx, "revoke session", func(tx *gorm.DB) error {
+		var owners []string
+		if err := tx.Raw(`SELECT user_id FROM grants WHERE id = ?`, idValue(id)).Scan(&owners).Error; err != nil {
+			return err
+		}
+		if len(owners) == 0 {
+			return fmt.Errorf("%w: %s", grants.ErrNotFound, id)
+		}
+		_, _, err := s.end(tx, ending{userID: owners[0], reason: why, at: s.now(), sessions: "id = ?", args: []any{idValue(id)}})
+		return err
+	})
 }
 
 // RevokeUserSessions ends all of a user's and signs them out everywhere. It counts the
