@@ -208,6 +208,26 @@ func (t tapped) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Who has just given an answer is about to be free, even if it does not listen yet.
+func TestOneAfterTheOtherNeedsOneWorker(t *testing.T) {
+	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error {
+		_, err := io.WriteString(w, sentence('H', 0, "grantor hashing 2"))
+		for number := uint64(1); err == nil; number++ {
+			if _, err = r.Read(make([]byte, 4096)); err == nil {
+				_, err = io.WriteString(w, sentence('w', number, ""))
+			}
+		}
+		return nil
+	}}
+	bubble(t, n, users.PasswordOptions{Concurrent: 4}, func(t *testing.T, p *users.Passwords, _ *bytes.Buffer) {
+		for range 20000 {
+			_, _, err := p.Verify(t.Context(), "", known)
+			require.NoError(t, err)
+		}
+		require.Equal(t, 1, n.starts())
+	})
+}
+
 func TestWorkerEndsWhenNobodyNeedsIt(t *testing.T) {
 	n := &nursery{}
 	bubble(t, n, users.PasswordOptions{}, func(t *testing.T, p *users.Passwords, log *bytes.Buffer) {
