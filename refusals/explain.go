@@ -268,8 +268,8 @@ func (e *Explanation) replayed(r Refusal) {
 	case r.Row != nil:
 		e.because("The code had been redeemed at %s, %s before, by the same client from %s.", stamp(r.Row.RotatedAt), r.ago(r.Row.RotatedAt), from(r.Row.RotatedFrom))
 	}
-	e.because("It was shown again with the right verifier, after the retry window: session %s was ended at once (%s), as RFC 6749 section 4.1.2 asks.", r.Session, grants.ReasonCodeReplay)
-	e.advise("Either the code leaked together with its verifier, or the client repeats its callback (a reload, a restored tab). The user has to sign in again.")
+	e.because("It was shown again (with the right verifier, if the client uses PKCE) after the retry window: session %s was ended at once (%s), as RFC 6749 section 4.1.2 asks.", r.Session, grants.ReasonCodeReplay)
+	e.advise("Either the code leaked (together with its verifier), or the client repeats its callback (a reload, a restored tab). The user has to sign in again.")
 }
 
 func (e *Explanation) foreign(r Refusal, k Known) {

@@ -89,7 +89,7 @@ func TestExplain_says_exactly_why(t *testing.T) {
 		}), known(codeRow(func(*grants.Grant) {})), "The code had been redeemed at"},
 		"code, another verifier, session renewed since": {code, known(codeRow(func(g *grants.Grant) { g.Generation, g.RedirectURI, g.CodeChallenge = 3, "", "other" })), "The code_verifier is not the one whose challenge the authorization request had."},
 		"code, another redirect_uri":                    {code, known(codeRow(func(g *grants.Grant) { g.RedirectURI = "https://app.test/other" })), "is not the one of the authorization request, https://app.test/other."},
-		"code, replayed":                                {as(refusals.Replayed, func(r *refusals.Refusal) { r.Shown = 0 }), known(row(nil)), "It was shown again with the right verifier, after the retry window"},
+		"code, replayed":                                {as(refusals.Replayed, func(r *refusals.Refusal) { r.Shown = 0 }), known(row(nil)), "It was shown again (with the right verifier, if the client uses PKCE) after the retry window"},
 		"client, unknown":                               {as(refusals.UnknownClient, func(r *refusals.Refusal) { r.Client, r.Sent = "", "who" }), refusals.Known{}, "No client has the client_id that was sent."},
 		"client, off":                                   {as(refusals.UnknownClient, func(r *refusals.Refusal) { r.Client, r.Sent = "", "photos" }), refusals.Known{Caller: disabled(*owner)}, "Client photos was disabled at 2026-03-04 11:00:00 UTC."},
 		"secret, old": {
