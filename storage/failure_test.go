@@ -292,19 +292,19 @@ func TestCancelledRequests_are_finished(t *testing.T) {
 func TestOutages(t *testing.T) {
 	t.Parallel()
 	const patience = time.Second
-	setup := storagetest.Setup{OwnServer: true, Settings: storagetest.Durable, Options: func(o *storage.Options) { o.Timeout = patience }}
-	storagetest.EachWith(t, setup, func(t *testing.T, e *storagetest.Env) {
+	storagetest.EachWith(t, storagetest.Setup{OwnServer: true, Settings: storagetest.Durable}, func(t *testing.T, e *storagetest.Env) {
 		if e.Server == nil {
 			return // a file does not go away; TestLockedFile is its outage
 		}
 		ctx := deadline(t)
-		id := begin(t, e, 1)[0]
-		generation := int64(1)
+		ids := begin(t, e, 2)
+		id, generation := ids[0], int64(1)
+		s := e.Open(func(o *storage.Options) { o.Timeout = patience })
 		works := func() {
 			t.Helper()
 			// Connections that were open are found dead one by one.
 			require.Eventually(t, func() bool {
-				g, verdict, err := rotate(ctx, e, e.Store, id, generation)
+				g, verdict, err := rotate(ctx, e, s, id, generation)
 				if err != nil {
 					require.ErrorIs(t, err, storage.ErrUnavailable)
 					return false
@@ -321,13 +321,13 @@ func TestOutages(t *testing.T) {
 			together(len(errs), func(i int) {
 				switch i % 4 {
 				case 0:
-					_, _, errs[i] = rotate(ctx, e, e.Store, id, generation)
+					_, _, errs[i] = rotate(ctx, e, s, id, generation)
 				case 1:
-					_, errs[i] = e.Store.Access(ctx, id, "app", "jti", e.Clock.Now())
+					_, errs[i] = s.Access(ctx, id, "app", "jti", e.Clock.Now())
 				case 2:
-					_, _, errs[i] = e.Store.Revoke(ctx, id, "app", e.Clock.Now(), "")
+					_, _, errs[i] = s.Revoke(ctx, id, "app", e.Clock.Now(), "")
 				default:
-					_, errs[i] = e.Store.UserByLogin(ctx, "nobody")
+					_, errs[i] = s.UserByLogin(ctx, "nobody")
 				}
 			})
 			require.Less(t, time.Since(start), limit)
@@ -350,10 +350,10 @@ func TestOutages(t *testing.T) {
 		// What was sent to the frozen server runs now. A revocation among it is no fact
 		// for anybody: its caller was told that nothing is known.
 		require.Eventually(t, func() bool {
-			_, err := e.Store.Access(ctx, id, "app", "jti", e.Clock.Now())
+			_, err := s.Access(ctx, id, "app", "jti", e.Clock.Now())
 			return err == nil
 		}, 10*time.Second, time.Millisecond)
-		id, generation = begin(t, e, 1)[0], 1
+		id, generation = ids[1], 1
 		works()
 	})
 }
@@ -363,10 +363,10 @@ func TestOutages(t *testing.T) {
 func TestLockedFile(t *testing.T) {
 	t.Parallel()
 	const patience = time.Second
-	setup := storagetest.Setup{Options: func(o *storage.Options) { o.Timeout = patience }}
-	storagetest.EachWith(t, setup, func(t *testing.T, e *storagetest.Env) {
+	storagetest.EachWith(t, storagetest.Setup{}, func(t *testing.T, e *storagetest.Env) {
 		ctx := deadline(t)
 		id := begin(t, e, 1)[0]
+		s := e.Open(func(o *storage.Options) { o.Timeout = patience })
 		conn, err := storagetest.Database(t, e.URL).Conn(ctx)
 		require.NoError(t, err)
 		lock := "BEGIN IMMEDIATE"
@@ -377,18 +377,18 @@ func TestLockedFile(t *testing.T) {
 		require.NoError(t, err)
 		start := time.Now()
 		errs := make([]error, 8)
-		together(len(errs), func(i int) { _, _, errs[i] = rotate(ctx, e, e.Store, id, 1) })
+		together(len(errs), func(i int) { _, _, errs[i] = rotate(ctx, e, s, id, 1) })
 		require.Less(t, time.Since(start), patience+time.Second)
 		for _, err := range errs {
 			require.ErrorIs(t, err, storage.ErrUnavailable)
 		}
-		access, err := e.Store.Access(ctx, id, "app", "jti", e.Clock.Now())
+		access, err := s.Access(ctx, id, "app", "jti", e.Clock.Now())
 		require.NoError(t, err)
 		require.NotNil(t, access.Grant)
 		_, err = conn.ExecContext(ctx, "ROLLBACK")
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())
-		_, verdict, err := rotate(ctx, e, e.Store, id, 1)
+		_, verdict, err := rotate(ctx, e, s, id, 1)
 		require.NoError(t, err)
 		require.Contains(t, []grants.Verdict{grants.Rotated, grants.Retried}, verdict)
 	})

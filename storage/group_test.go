@@ -94,7 +94,7 @@ func TestGroup_is_one_transaction(t *testing.T) {
 // A row that somebody holds costs its own renewal an answer, and its neighbours none.
 func TestGroup_with_a_locked_row(t *testing.T) {
 	t.Parallel()
-	setup := storagetest.Setup{Options: func(o *storage.Options) { o.Timeout, o.Connections = 2*time.Second, few }}
+	setup := storagetest.Setup{Options: func(o *storage.Options) { o.Timeout, o.Connections = 5*time.Second, few }}
 	storagetest.EachWith(t, setup, func(t *testing.T, e *storagetest.Env) {
 		if e.Dialect == storage.SQLite {
 			return // it locks the file, not rows: TestLockedFile

@@ -131,7 +131,7 @@ func TestASlowHandshakeIsEnded(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	door := newGate(listener, 10)
-	web := newWeb(t.Context(), http.NotFoundHandler(), slog.New(slog.DiscardHandler), limits{header: 200 * time.Millisecond, read: time.Hour, write: time.Hour, idle: time.Hour})
+	web := newWeb(t.Context(), http.NotFoundHandler(), slog.New(slog.DiscardHandler), limits{header: 2 * time.Second, read: time.Hour, write: time.Hour, idle: time.Hour})
 	web.ConnState = door.track
 	go func() { _ = (&service{certificate: shown}).serve(web, door) }()
 	defer func() { _ = web.Close() }()

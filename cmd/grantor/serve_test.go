@@ -16,7 +16,7 @@ import (
 
 // SIGTERM: /readyz says no first, what is in flight is answered, exit 0.
 func TestSIGTERMDrains(t *testing.T) {
-	env := environ("sqlite:"+filepath.Join(t.TempDir(), "grantor.db"), "GRANTOR_DRAIN_TIMEOUT=40s")
+	env := environ("sqlite:"+filepath.Join(t.TempDir(), "grantor.db"), "GRANTOR_DRAIN_TIMEOUT=100s")
 	p := startOutside(t, env, "serve", "--address", "127.0.0.1:0")
 	status, _ := get(t, p.issuer+"/readyz")
 	require.Equal(t, http.StatusOK, status)
@@ -26,7 +26,7 @@ func TestSIGTERMDrains(t *testing.T) {
 	require.Eventually(t, func() bool {
 		status, _ := get(t, p.issuer+"/readyz")
 		return status == http.StatusServiceUnavailable
-	}, 4*time.Second, 10*time.Millisecond, "in the first tenth of the drain /readyz is answered, with no")
+	}, 9*time.Second, 10*time.Millisecond, "in the first tenth of the drain /readyz is answered, with no")
 	require.Eventually(t, func() bool {
 		c, err := net.Dial("tcp", strings.TrimPrefix(p.issuer, "http://"))
 		if err == nil {

@@ -175,7 +175,7 @@ func TestAFullGateCloses(t *testing.T) {
 
 // H-03 and its kin: each slow client is ended, and the others do not notice.
 func TestSlowClientsAreEnded(t *testing.T) {
-	const soon = time.Second
+	const soon = 2 * time.Second
 	slow := limits{header: soon, read: soon, write: soon, idle: soon}
 	for name, attack := range map[string]func(t *testing.T, h *hall) net.Conn{
 		"says nothing": func(t *testing.T, h *hall) net.Conn { return h.connect(t) },

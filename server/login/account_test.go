@@ -50,7 +50,7 @@ func TestAccount_shows_what_is_there(t *testing.T) {
 	require.Equal(t, []string{"action=change_password", "action=end_others", "action=end_session", "action=withdraw", "decision=signout"}, buttons(p))
 
 	// A notice is one of ours, or none.
-	require.NotContains(t, string(b.Get("/account?done=evil").Body), "evil")
+	require.NotContains(t, string(b.Get("/account?done=ev!l").Body), "ev!l")
 	require.NotContains(t, string(b.Get("/account?done=evil").Body), `role="status"`)
 	require.Equal(t, "/login", w.Browser().Get("/account?done=others_ended").Location())
 	act(t, b, "evil").Require(http.StatusBadRequest)

@@ -68,10 +68,10 @@ func TestAccount_changes_the_password_Browser(t *testing.T) {
 	}
 	change(password, next+"!")
 	home.find("#fault")
-	require.Equal(t, "repeat-password", home.evaluate("document.activeElement.id"))
+	home.until("document.activeElement.id === 'repeat-password'")
 	change("wrong password", next)
 	home.find("#fault")
-	require.Equal(t, "current-password", home.evaluate("document.activeElement.id"))
+	home.until("document.activeElement.id === 'current-password'")
 	change(password, next)
 	home.find("[role=status]")
 	work.reload()

@@ -323,6 +323,8 @@ func (b *tab) shot(name string, looks ...look) {
 		dir = b.t.TempDir()
 	}
 	require.NoError(b.t, os.MkdirAll(dir, 0o755))
+	const size = `innerWidth + "x" + innerHeight`
+	was, _ := b.evaluate(size).(string)
 	for _, look := range looks {
 		b.do(
 			emulation.SetDeviceMetricsOverride(look.width, 700, 1, false),
@@ -345,4 +347,6 @@ func (b *tab) shot(name string, looks ...look) {
 		}))
 	}
 	b.do(emulation.ClearDeviceMetricsOverride(), emulation.SetEmulatedMedia())
+	// Until then whoever asks where a button is, and clicks there, may miss it.
+	b.until(size + " === " + quote(was))
 }

@@ -20,7 +20,7 @@ import (
 // gets it. The same refresh token leads to the very token that was lost.
 func TestCrash_with_the_answer_on_the_way(t *testing.T) {
 	t.Parallel()
-	each(t, storagetest.Setup{}, []string{"ISSUER=" + issuer}, func(t *testing.T, w *world) {
+	each(t, storagetest.Setup{}, []string{"ISSUER=" + issuer, "RETRY_WINDOW=60s"}, func(t *testing.T, w *world) {
 		p := w.serve()
 		web := w.client("web", "--grant", "password", "--grant", "refresh_token")
 		first := w.login(p, web, "alice", w.user("alice"))
@@ -112,7 +112,7 @@ func TestCrash_between_the_commit_and_its_news(t *testing.T) {
 			t.Parallel()
 			database := storagetest.Postgres(t)
 			network := newProxy(t, database)
-			w := newWorld(t, "postgres", database, "ISSUER="+issuer)
+			w := newWorld(t, "postgres", database, "ISSUER="+issuer, "RETRY_WINDOW=60s")
 			w.run("migrate", "up")
 			web := w.client("web", "--grant", "password", "--grant", "refresh_token")
 			password := w.user("alice")

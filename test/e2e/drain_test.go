@@ -23,7 +23,7 @@ import (
 // before; the exit code is 0.
 func TestDrain_under_Concurrent_load(t *testing.T) {
 	t.Parallel()
-	each(t, storagetest.Setup{}, []string{"ISSUER=" + issuer, "DRAIN_TIMEOUT=30s", "LOG_LEVEL=info"}, func(t *testing.T, w *world) {
+	each(t, storagetest.Setup{}, []string{"ISSUER=" + issuer, "DRAIN_TIMEOUT=60s", "LOG_LEVEL=info"}, func(t *testing.T, w *world) {
 		p := w.serve()
 		web := w.client("web", "--grant", "password", "--grant", "refresh_token", "--grant", "client_credentials")
 		password := w.user("alice")
@@ -69,12 +69,12 @@ func TestDrain_under_Concurrent_load(t *testing.T) {
 				}
 			})
 		}
+		require.Eventually(t, func() bool { return answered.Load() > 200 || t.Failed() }, patience, tick)
 		// These are begun, and take until after everything else.
 		slow := make([]func() answer, 4)
 		for i := range slow {
 			slow[i] = halfSent(t, p, web, clientForm())
 		}
-		require.Eventually(t, func() bool { return answered.Load() > 200 || t.Failed() }, patience, tick)
 
 		p.terminate(t)
 		working.Wait()

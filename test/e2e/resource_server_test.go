@@ -148,6 +148,15 @@ func forgeries(t *testing.T, token string) map[string]string {
 		"another's signature":            parts[0] + "." + parts[1] + "." + strings.Split(sign("at+jwt", payload), ".")[2],
 		"no signature":                   parts[0] + "." + parts[1] + ".",
 		"alg none":                       "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0." + parts[1] + ".",
-		"the signature's last character": token[:len(token)-2] + "AA",
+		"the signature's last character": changed(token),
 	}
+}
+
+// changed is a token with another signature: its last but one character, all of whose bits count.
+func changed(token string) string {
+	at, other := len(token)-2, "A"
+	if token[at] == 'A' {
+		other = "B"
+	}
+	return token[:at] + other + token[at+1:]
 }
