@@ -266,11 +266,11 @@ func (w *workers) turn(c *conversation) error {
 }
 
 func (w *workers) put(c *conversation, q *question) error {
-	if q.ctx.Err() != nil { // nobody waits for it
-		w.count(-1)
-		return nil
+	if q.ctx.Err() == nil {
+		return c.ask(q)
 	}
-	return c.ask(q)
+	w.count(-1) // nobody waits for it
+	return nil
 }
 
 func (w *workers) hear(c *conversation, a answer) error {
