@@ -117,17 +117,19 @@ func dead(g grants.Grant, user, client bool, now time.Time) string {
 // RevokeSession ends one, and files the notice for a client that wants to be told. Ending
 // it twice is fine, the first reason stays. It answers grants.ErrNotFound.
 func (s *Store) RevokeSession(ctx context.Context, id grants.ID, why grants.Reason) error {
-	return s.transaction(ctx, "revoke session", func(tx *gorm.DB) error {
-		var owners []string
-		if err := tx.Raw(`SELECT user_id FROM grants WHERE id = ?`, idValue(id)).Scan(&owners).Error; err != nil {
+	var owners []string
+	err := s.transaction(ctx, "revoke session", func(tx *gorm.DB) error {
+		owners = nil
+		if err := tx.Raw(`SELECT user_id FROM grants WHERE id = ?`, idValue(id)).Scan(&owners).Error; err != nil || len(owners) == 0 {
 			return err
-		}
-		if len(owners) == 0 {
-			return fmt.Errorf("%w: %s", grants.ErrNotFound, id)
 		}
 		_, _, err := s.end(tx, ending{userID: owners[0], reason: why, at: s.now(), sessions: "id = ?", args: []any{idValue(id)}})
 		return err
 	})
+	if err == nil && len(owners) == 0 {
+		return fmt.Errorf("%w: %s", grants.ErrNotFound, id)
+	}
+	return err
 }
 
 // RevokeUserSessions ends all of a user's and signs them out everywhere. It counts the
