@@ -174,8 +174,12 @@ func (s *Store) EndOthers(ctx context.Context, userID string, keep grants.ID) (e
 // EndUserSession ends one session for its own user. It answers false, and changes
 // nothing, when it is not that user's. Ending it twice is fine.
 func (s *Store) EndUserSession(ctx context.Context, userID string, id grants.ID) (own bool, err error) {
+	return s.endSession(ctx, userID, id, grants.ReasonUser)
+}
+
+func (s *Store) endSession(ctx context.Context, userID string, id grants.ID, why grants.Reason) (own bool, err error) {
 	err = s.transaction(ctx, "end session", func(tx *gorm.DB) error {
-		ended, _, err := s.end(tx, ending{userID: userID, reason: grants.ReasonUser, at: s.now(), sessions: "id = ?", args: []any{idValue(id)}})
+		ended, _, err := s.end(tx, ending{userID: userID, reason: why, at: s.now(), sessions: "id = ?", args: []any{idValue(id)}})
 		if own = ended > 0; err != nil || own {
 			return err
 		}

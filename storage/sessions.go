@@ -117,16 +117,12 @@ func dead(g grants.Grant, user, client bool, now time.Time) string {
 // RevokeSession ends one, and files the notice for a client that wants to be told. Ending
 // it twice is fine, the first reason stays. It answers grants.ErrNotFound.
 func (s *Store) RevokeSession(ctx context.Context, id grants.ID, why grants.Reason) error {
-	var owners []string
-	err := s.transaction(ctx, "revoke session", func(tx *gorm.DB) error {
-		owners = nil
-		if err := tx.Raw(`SELECT user_id FROM grants WHERE id = ?`, idValue(id)).Scan(&owners).Error; err != nil || len(owners) == 0 {
-			return err
-		}
-		_, _, err := s.end(tx, ending{userID: owners[0], reason: why, at: s.now(), sessions: "id = ?", args: []any{idValue(id)}})
-		return err
-	})
-	if err == nil && len(owners) == 0 {
+	var owner string
+	found, err := s.one(ctx, s.read, "find session", `SELECT user_id FROM grants WHERE id = $1`, []any{idValue(id)}, &owner)
+	if err == nil && found {
+		found, err = s.endSession(ctx, owner, id, why)
+	}
+	if err == nil && !found {
 		return fmt.Errorf("%w: %s", grants.ErrNotFound, id)
 	}
 	return err
