@@ -211,13 +211,14 @@ func (t tapped) Read(p []byte) (int, error) {
 // Who has just given an answer is about to be free, even if it does not listen yet.
 func TestOneAfterTheOtherNeedsOneWorker(t *testing.T) {
 	n := &nursery{serve: func(_ int, r io.Reader, w io.Writer) error {
-		_, err := io.WriteString(w, sentence('H', 0, "grantor hashing 2"))
-		for number := uint64(1); err == nil; number++ {
-			if _, err = r.Read(make([]byte, 4096)); err == nil {
-				_, err = io.WriteString(w, sentence('w', number, ""))
+		return hello(r, w, func() (err error) {
+			for number := uint64(1); err == nil; number++ {
+				if _, err = io.WriteString(w, sentence('w', number, "")); err == nil {
+					_, err = r.Read(make([]byte, 4096))
+				}
 			}
-		}
-		return nil
+			return err
+		})
 	}}
 	bubble(t, n, users.PasswordOptions{Concurrent: 4}, func(t *testing.T, p *users.Passwords, _ *bytes.Buffer) {
 		for range 20000 {

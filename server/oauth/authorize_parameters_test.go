@@ -206,18 +206,18 @@ func TestAuthorize_is_not_told_who_it_is_E10_H06(t *testing.T) {
 	w := servertest.New(t, servertest.Setup{})
 	for _, header := range []string{"Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "Forwarded", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-For"} {
 		b := w.Browser()
-		b.Header.Set(header, "evil.test")
+		b.Header.Set(header, "ev~l.test") // no drawn text has a ~
 		page := b.Authorize("c1").Follow().Require(200)
-		require.NotContains(t, string(page.Body), "evil.test", header)
+		require.NotContains(t, string(page.Body), "ev~l", header)
 		for name, values := range page.Header {
-			require.NotContains(t, strings.Join(values, " "), "evil.test", name)
+			require.NotContains(t, strings.Join(values, " "), "ev~l", name)
 		}
 		for _, f := range page.Forms {
 			require.True(t, strings.HasPrefix(f.Action, "/") && !strings.HasPrefix(f.Action, "//"), f.Action)
 		}
 		answer := page.Submit("username", "alice", "password", servertest.Password("alice")).Through("alice")
 		require.Equal(t, servertest.Issuer, answer.Answered().Get("iss"), header)
-		require.NotContains(t, answer.Location(), "evil.test")
+		require.NotContains(t, answer.Location(), "ev~l")
 	}
 }
 

@@ -72,7 +72,7 @@ func (o *outage) forgotten() {
 	require.Eventually(o.t, func() bool {
 		a, err := submit(o.t.Context(), o.program.url+"/oauth2/token", o.web, clientForm())
 		return err == nil && a.status == http.StatusServiceUnavailable
-	}, 10*time.Second, tick)
+	}, 5*time.Second, tick)
 }
 
 // fails sends everything at once. Each gets 503 within the limit, and what needs no

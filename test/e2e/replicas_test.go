@@ -29,8 +29,8 @@ type session struct {
 // one and the same successor. After the retry window that token is stolen goods.
 func TestReplicas_answer_Concurrent_refreshes_with_one_successor(t *testing.T) {
 	t.Parallel()
-	const logins, requests = 20, 8
-	w := newWorld(t, "postgres", storagetest.Postgres(t), "ISSUER="+issuer, "RETRY_WINDOW=15s")
+	const logins, requests = 50, 8
+	w := newWorld(t, "postgres", storagetest.Postgres(t), "ISSUER="+issuer, "RETRY_WINDOW=20s")
 	w.run("migrate", "up")
 	replicas := []*program{w.serve(), w.serve()}
 	web := w.client("web", "--grant", "password", "--grant", "refresh_token", "--scope", "orders")
