@@ -173,10 +173,10 @@ func (b *benchmark) onDatabase(ctx context.Context, kind string) error {
 	b.r.Databases = append(b.r.Databases, d)
 	parts := []func() error{func() error { return b.operations(ctx, w, d) }}
 	if kind == postgres && b.o.plays(replicasScenario) {
-		parts = append(parts, func() (err error) { d.Replicas, err = w.replicas(ctx, b.o); return err })
+		parts = append(parts, func() (err error) { d.Replicas, err = b.replicas(ctx, w); return err })
 	}
 	if kind == postgres && b.o.plays(mixedScenario) {
-		parts = append(parts, func() (err error) { d.Mixed, err = w.mixed(ctx, b.o); return err })
+		parts = append(parts, func() (err error) { d.Mixed, err = b.mixed(ctx, w); return err })
 	}
 	if b.o.plays(vitalsScenario) {
 		parts = append(parts, func() (err error) { d.Vitals, err = w.vitals(ctx, b.o); return err })

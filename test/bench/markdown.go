@@ -131,14 +131,15 @@ func (d *databaseReport) replicas(b *strings.Builder) {
 	if len(d.Replicas) == 0 || len(d.Replicas[0].Samples) == 0 {
 		return
 	}
-	b.WriteString("\n| replicas, refresh/jwt | clients in all | requests/s | p99 µs | servers µs | database µs | all ÷ one replica |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("\n| replicas, refresh/jwt | clients in all | requests/s | p99 µs | servers µs | database µs | all ÷ one replica | floor servers/s | µs | database µs | all ÷ one |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range d.Replicas {
 		wanted := 0.0
 		if r.Replicas == mostReplicas {
 			wanted = replicasGoal
 		}
-		fmt.Fprintf(b, "| %d | %d | %s | %s | %s | %s | %s |\n", r.Replicas, r.Clients, whole(median(r.Samples, rateOf)), whole(median(r.Samples, p99Of)),
-			whole(median(r.Samples, serverOf)), whole(median(r.Samples, databaseOf)), atMost(ratio(r.Samples, d.Replicas[0].Samples, allOf), wanted))
+		fmt.Fprintf(b, "| %d | %d | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Replicas, r.Clients, whole(median(r.Samples, rateOf)), whole(median(r.Samples, p99Of)),
+			whole(median(r.Samples, serverOf)), whole(median(r.Samples, databaseOf)), atMost(ratio(r.Samples, d.Replicas[0].Samples, allOf), wanted),
+			whole(median(r.Floor, rateOf)), whole(median(r.Floor, serverOf)), whole(median(r.Floor, databaseOf)), atMost(ratio(r.Floor, d.Replicas[0].Floor, allOf), 0))
 	}
 }
 
@@ -146,10 +147,11 @@ func (m *mixedResult) markdown(b *strings.Builder) {
 	if len(m.Storms) == 0 || len(m.Base) == 0 {
 		return
 	}
-	b.WriteString("\n| mixed load | at most, both at once | offered/s | done/s | p99 µs without logins | p99 µs with | p99 ÷ |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("\n| mixed load | at most, both at once | offered/s | done/s | p99 µs without logins | p99 µs with | p99 ÷ | floor's p99 µs without | with | p99 ÷ |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, base := range m.Base {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", base.Operation, whole(base.AtMost), whole(median(base.With, func(s sample) float64 { return s.Offered })),
-			whole(median(base.With, rateOf)), whole(median(base.Without, p99Of)), whole(median(base.With, p99Of)), atMost(ratio(base.With, base.Without, p99Of), mixedGoal))
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", base.Operation, whole(base.AtMost), whole(median(base.With, func(s sample) float64 { return s.Offered })),
+			whole(median(base.With, rateOf)), whole(median(base.Without, p99Of)), whole(median(base.With, p99Of)), atMost(ratio(base.With, base.Without, p99Of), mixedGoal),
+			whole(median(base.FloorWithout, p99Of)), whole(median(base.FloorWith, p99Of)), atMost(ratio(base.FloorWith, base.FloorWithout, p99Of), 0))
 	}
 	ms := func(of func(stormSample) float64) float64 { return m.storm(of) / 1000 }
 	fmt.Fprintf(b, "\nOf %.0f logins/s offered, %.0f/s were done (half within %.0f ms, 99 %% within %.0f ms) and %.0f/s turned away with 503 and Retry-After, half within %.1f ms, 99 %% within %s ms. The generator sent 99 %% within %.1f ms of their time, on %.0f connections.\n",

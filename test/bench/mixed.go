@@ -21,10 +21,25 @@ type mixedResult struct {
 }
 
 type baseResult struct {
-	Operation string   `json:"operation"`
-	AtMost    float64  `json:"requests_per_second_at_most"`
-	Without   []sample `json:"without"`
-	With      []sample `json:"with"`
+	Operation    string   `json:"operation"`
+	AtMost       float64  `json:"requests_per_second_at_most"`
+	Without      []sample `json:"without"`
+	With         []sample `json:"with"`
+	FloorWithout []sample `json:"floor_without"`
+	FloorWith    []sample `json:"floor_with"`
+}
+
+// samples are those of Grantor or the floor server, with or without logins.
+func (r *baseResult) samples(to target, with bool) *[]sample {
+	switch {
+	case to == toFloor && with:
+		return &r.FloorWith
+	case to == toFloor:
+		return &r.FloorWithout
+	case with:
+		return &r.With
+	}
+	return &r.Without
 }
 
 // mixedUsage is processor time used per second, of all processors.
@@ -51,33 +66,49 @@ type stormSample struct {
 }
 
 // mixed offers what about a third of the machine can do, so that there is room that
-// logins may have, and then more logins than there is room for.
-func (w *world) mixed(ctx context.Context, o options) (*mixedResult, error) {
+// logins may have, and then more logins than there is room for. The floor server is
+// offered the same, beside the same logins at Grantor: it shares no line of code with
+// them, so what it loses is what the machine takes.
+func (b *benchmark) mixed(ctx context.Context, w *world) (*mixedResult, error) {
+	o := b.o
 	r := &mixedResult{Share: o.mixedShare, DurationMs: float64(o.mixedDuration.Milliseconds())}
 	p, address, err := w.serve(ctx)
 	if err != nil {
 		return r, err
 	}
 	defer p.stop()
-	var workers [][]worker
+	var both []*operation
+	counted := map[string]counts{}
 	for _, name := range []string{"refresh/jwt", "introspect/opaque/active"} {
-		list, err := find(name).workers(ctx, w, "mixed", o.concurrency, 0)
-		if err != nil {
+		both, r.Base = append(both, find(name)), append(r.Base, &baseResult{Operation: name})
+		if counted[name], err = w.count(ctx, find(name)); err != nil {
 			return r, err
 		}
-		workers, r.Base = append(workers, list), append(r.Base, &baseResult{Operation: name})
 	}
-	base := func(duration time.Duration, rates []float64, beside func() error) ([]sample, error) {
-		samples, errs := make([]sample, len(workers)), make([]error, len(workers)+1)
+	floor, floorAddress, err := w.serveFloor(ctx, o, b.floor, counted)
+	if err != nil {
+		return r, err
+	}
+	defer floor.stop()
+	base := func(to target, duration time.Duration, rates []float64, beside func() error) ([]sample, error) {
+		at := address
+		if to == toFloor {
+			at = floorAddress
+		}
+		samples, errs := make([]sample, len(both)), make([]error, len(both)+1)
 		var all sync.WaitGroup
-		for i := range workers {
+		for i, op := range both {
+			workers, err := op.workers(ctx, w, to, o.concurrency, 0)
+			if err != nil {
+				return nil, err
+			}
 			all.Go(func() {
 				s := step{warm: o.warm, duration: duration, rate: rates[i], meter: func() (usage, error) { return usage{}, nil }}
-				samples[i], errs[i] = s.overHTTP(ctx, address, workers[i])
+				samples[i], errs[i] = s.overHTTP(ctx, at, workers)
 			})
 		}
 		if beside != nil {
-			all.Go(func() { errs[len(workers)] = beside() })
+			all.Go(func() { errs[len(both)] = beside() })
 		}
 		all.Wait()
 		for i := range samples {
@@ -88,7 +119,7 @@ func (w *world) mixed(ctx context.Context, o options) (*mixedResult, error) {
 		return samples, errors.Join(errs...)
 	}
 	progress("%s: mixed load, what both do at most", w.kind)
-	most, err := base(2*o.duration, []float64{0, 0}, nil)
+	most, err := base(toGrantor, 2*o.duration, []float64{0, 0}, nil)
 	if err != nil {
 		return r, err
 	}
@@ -101,38 +132,39 @@ func (w *world) mixed(ctx context.Context, o options) (*mixedResult, error) {
 			r.Share = 0
 		}
 	}
+	storm := func() error { return w.storm(ctx, o, address, r) }
+	turns := []struct {
+		to     target
+		beside func() error
+	}{{toGrantor, nil}, {toGrantor, storm}, {toFloor, nil}, {toFloor, storm}}
 	for round := range o.rounds {
-		for turn := range 2 {
-			with := (round+turn)%2 == 1
-			progress("%s: mixed load, round %d of %d, logins %v", w.kind, round+1, o.rounds, with)
-			var storm func() error
-			if with {
-				storm = func() error { return w.storm(ctx, o, address, r) }
-			}
+		if round > 0 {
+			slices.Reverse(turns)
+		}
+		for _, t := range turns {
+			with := t.beside != nil
+			progress("%s: mixed load, round %d of %d, %s, logins %v", w.kind, round+1, o.rounds, t.to, with)
 			meter := w.meterOf(p)
 			before, err := meter()
 			if err != nil {
 				return r, err
 			}
 			began := time.Now()
-			samples, err := base(o.mixedDuration, rates, storm)
+			samples, err := base(t.to, o.mixedDuration, rates, t.beside)
 			if err != nil {
-				return r, fmt.Errorf("logins %v: %w", with, err)
+				return r, fmt.Errorf("%s, logins %v: %w", t.to, with, err)
 			}
 			after, err := meter()
 			if err != nil {
 				return r, err
 			}
-			if with {
+			if with && t.to == toGrantor {
 				s := time.Since(began).Seconds() // until the last login is answered
 				r.Usage = append(r.Usage, mixedUsage{(after.server - before.server).Seconds() / s, (after.database - before.database).Seconds() / s, (after.own - before.own).Seconds() / s})
 			}
 			for i, m := range samples {
-				if with {
-					r.Base[i].With = append(r.Base[i].With, m)
-				} else {
-					r.Base[i].Without = append(r.Base[i].Without, m)
-				}
+				all := r.Base[i].samples(t.to, with)
+				*all = append(*all, m)
 			}
 		}
 	}

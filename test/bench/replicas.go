@@ -11,73 +11,108 @@ type replicaResult struct {
 	Replicas int      `json:"replicas"`
 	Clients  int      `json:"clients"`
 	Samples  []sample `json:"samples"`
+	Floor    []sample `json:"floor"` // of as many floor servers
 }
 
 const mostReplicas = 4
 
 // replicas renews through 1, 2 and 4 processes: what each request costs must not grow.
 // The goal can be read in two ways, so both are measured: the same clients spread over
-// the processes, and as many clients for each process. All processes run all the time,
+// the processes, and as many clients for each process. Floor servers do the same: what
+// four of them pay, processes that share a machine pay. All processes run all the time,
 // and the cases take turns.
-func (w *world) replicas(ctx context.Context, o options) ([]*replicaResult, error) {
-	var servers []*process
-	var addresses []string
+func (b *benchmark) replicas(ctx context.Context, w *world) ([]*replicaResult, error) {
+	op := find("refresh/jwt")
+	counted, err := w.count(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	var servers, floors replicaSet
 	for range mostReplicas {
 		p, address, err := w.serve(ctx)
 		if err != nil {
 			return nil, err
 		}
 		defer p.stop()
-		servers, addresses = append(servers, p), append(addresses, address)
+		servers.add(p, address)
+		if p, address, err = w.serveFloor(ctx, b.o, b.floor, map[string]counts{op.name: counted}); err != nil {
+			return nil, err
+		}
+		defer p.stop()
+		floors.add(p, address)
 	}
-	op := find("refresh/jwt")
-	one := &replicaResult{Replicas: 1, Clients: o.concurrency}
+	one := &replicaResult{Replicas: 1, Clients: b.o.concurrency}
 	list := []*replicaResult{one}
 	for _, n := range []int{2, mostReplicas} {
-		list = append(list, &replicaResult{Replicas: n, Clients: o.concurrency}, &replicaResult{Replicas: n, Clients: n * o.concurrency})
+		list = append(list, &replicaResult{Replicas: n, Clients: b.o.concurrency}, &replicaResult{Replicas: n, Clients: n * b.o.concurrency})
+	}
+	type turn struct {
+		r   *replicaResult
+		to  target
+		set replicaSet
+		all *[]sample
+	}
+	var turns []turn
+	for _, r := range list {
+		turns = append(turns, turn{r, toGrantor, servers, &r.Samples}, turn{r, toFloor, floors, &r.Floor})
+	}
+	through := func(t turn) (sample, error) {
+		m, err := w.renewThrough(ctx, b.o, op, t.to, t.r, t.set)
+		if err != nil {
+			err = fmt.Errorf("%d replicas, %s: %w", t.r.Replicas, t.to, err)
+		}
+		return m, err
 	}
 	// Each process has a cold start of its own.
-	for _, r := range list {
-		if _, err := w.renewThrough(ctx, o, op, r, servers[:r.Replicas], addresses); err != nil {
-			return nil, fmt.Errorf("%d replicas: %w", r.Replicas, err)
+	for _, t := range turns {
+		if _, err := through(t); err != nil {
+			return nil, err
 		}
 	}
-	for round := range o.rounds {
-		samples := make([]sample, len(list))
-		order := make([]int, len(list))
-		for i := range order {
-			order[i] = i
-		}
-		for slice := range o.slices {
+	for round := range b.o.rounds {
+		samples := map[*[]sample]*sample{}
+		for slice := range b.o.slices {
 			if (round+slice)%2 == 1 {
-				slices.Reverse(order)
+				slices.Reverse(turns)
 			}
-			for _, i := range order {
-				r := list[i]
-				progress("%s: round %d of %d, %d replicas, %d clients", w.kind, round+1, o.rounds, r.Replicas, r.Clients)
-				m, err := w.renewThrough(ctx, o, op, r, servers[:r.Replicas], addresses)
+			for _, t := range turns {
+				progress("%s: round %d of %d, %d replicas, %d clients, %s", w.kind, round+1, b.o.rounds, t.r.Replicas, t.r.Clients, t.to)
+				m, err := through(t)
 				if err != nil {
-					return list, fmt.Errorf("%d replicas: %w", r.Replicas, err)
+					return list, err
 				}
-				samples[i].join(m)
+				if samples[t.all] == nil {
+					samples[t.all] = new(sample)
+				}
+				samples[t.all].join(m)
 			}
 		}
-		for i, r := range list {
-			samples[i].summarize()
-			r.Samples = append(r.Samples, samples[i])
+		for all, s := range samples {
+			s.summarize()
+			*all = append(*all, *s)
 		}
 	}
 	return list, nil
 }
 
-func (w *world) renewThrough(ctx context.Context, o options, op *operation, r *replicaResult, servers []*process, addresses []string) (sample, error) {
-	workers, err := op.workers(ctx, w, "replicas", r.Clients, 0)
+// replicaSet is processes of one program on one database.
+type replicaSet struct {
+	processes []*process
+	addresses []string
+}
+
+func (s *replicaSet) add(p *process, address string) {
+	s.processes, s.addresses = append(s.processes, p), append(s.addresses, address)
+}
+
+func (w *world) renewThrough(ctx context.Context, o options, op *operation, to target, r *replicaResult, set replicaSet) (sample, error) {
+	workers, err := op.workers(ctx, w, to, r.Clients, 0)
 	if err != nil {
 		return sample{}, err
 	}
-	s := step{warm: 2 * o.warm, duration: o.share(o.slices), meter: w.meterOf(servers...)}
+	s := step{warm: 2 * o.warm, duration: o.share(o.slices), meter: w.meterOf(set.processes[:r.Replicas]...)}
 	for i, who := range workers {
-		wire, err := dial(ctx, addresses[i%r.Replicas], s.warm+s.duration+patience)
+		wire, err := dial(ctx, set.addresses[i%r.Replicas], s.warm+s.duration+patience)
 		if err != nil {
 			return sample{}, err
 		}

@@ -46,9 +46,9 @@ func fullReport(met bool) *report {
 		turned, aged.Table.Table, aged.Table.HOT = 1e9, 100_000, 500
 	}
 	first := r.Databases[0]
-	first.Replicas = []*replicaResult{{1, 16, samplesOf(theirs)}, {2, 16, samplesOf(ours)}, {4, 16, samplesOf(ours)}, {4, 64, samplesOf(ours)}}
+	first.Replicas = []*replicaResult{{1, 16, samplesOf(theirs), samplesOf(good)}, {2, 16, samplesOf(ours), samplesOf(bad)}, {4, 16, samplesOf(ours), samplesOf(bad)}, {4, 64, samplesOf(ours), samplesOf(bad)}}
 	first.Mixed = &mixedResult{
-		Base:   []*baseResult{{"refresh/jwt", 9000, samplesOf(theirs), samplesOf(ours)}, {"introspect/opaque/active", 9000, samplesOf(theirs), samplesOf(ours)}},
+		Base:   []*baseResult{{"refresh/jwt", 9000, samplesOf(theirs), samplesOf(ours), samplesOf(good), samplesOf(bad)}, {"introspect/opaque/active", 9000, samplesOf(theirs), samplesOf(ours), samplesOf(good), samplesOf(bad)}},
 		Storms: []stormSample{{Offered: 200, Done: 50, TurnedAway: 150, TurnedP99: turned}}, Usage: []mixedUsage{{1, 1, 1}},
 	}
 	r.Growth = &growthResult{
@@ -80,7 +80,7 @@ func TestThe_table_names_each_goal_and_what_was_missed_is_bold(t *testing.T) {
 	require.Contains(t, text, "78 of 78 goals are met.")
 	require.NotContains(t, text, "**")
 	for _, want := range []string{
-		"| client_credentials/jwt | 10 (0.75) | 0.11 (1.40) |", "| 4 | 16 |", "| 4 | 64 |", "mixed load", "Of 200 logins/s", "| binary | 1.00 MiB | 30 |",
+		"| client_credentials/jwt | 10 (0.75) | 0.11 (1.40) |", "| 4 | 16 | 1000 | 1 | 1 | 1 | 0.11 (1.10) | 100 | 9 | 9 | 9.00 |", "| 4 | 64 |", "| refresh/jwt | 9000 | 1000 | 1000 | 9 | 1 | 0.11 (2.00) | 1 | 9 | 9.00 |", "Of 200 logins/s", "| binary | 1.00 MiB | 30 |",
 		"| 10000000 | 0 | 0 | 1000 | 1 | 1 | 1 | 1 | 10 (0.85) |", "There was no room for 100000000 sessions", "| all | 150 (450) |", "100.00 % (99 %) were HOT", "Housekeeping deleted", "| ES256 sign | 1000 |", "77 s.",
 	} {
 		require.Contains(t, text, want)

@@ -34,13 +34,9 @@ func (b *benchmark) operations(ctx context.Context, w *world, d *databaseReport)
 		if !b.o.chosen(op.name) && (w.kind == sqlite || op.name != "client_credentials/jwt") {
 			continue
 		}
-		progress("%s: counting %s", w.kind, op.name)
-		workers, err := op.workers(ctx, w, toInside, 1, 4*countRequests)
-		if err != nil {
+		var err error
+		if counted[op.name], err = w.count(ctx, op); err != nil {
 			return err
-		}
-		if counted[op.name], err = w.inside.count(ctx, workers[0], op.state); err != nil {
-			return fmt.Errorf("%s: %w", op.name, err)
 		}
 	}
 	p, address, err := w.serve(ctx)
@@ -63,6 +59,20 @@ func (b *benchmark) operations(ctx context.Context, w *world, d *databaseReport)
 		return err
 	}
 	return nil
+}
+
+// count asks inside this process: what a request is made of, and what it is answered.
+func (w *world) count(ctx context.Context, op *operation) (counts, error) {
+	progress("%s: counting %s", w.kind, op.name)
+	workers, err := op.workers(ctx, w, toInside, 1, 4*countRequests)
+	if err != nil {
+		return counts{}, err
+	}
+	c, err := w.inside.count(ctx, workers[0], op.state)
+	if err != nil {
+		return counts{}, fmt.Errorf("%s: %w", op.name, err)
+	}
+	return c, nil
 }
 
 func (b *bencher) rounds(ctx context.Context, list []*operation, d *databaseReport) error {
